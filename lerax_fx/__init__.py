@@ -1,0 +1,1 @@
+"""Composable transforms for reinforcement learning in JAX."""

@@ -1,0 +1,35 @@
+"""The errors that lerax_fx raises, and the one way in which they are worded.
+
+Every message names the place (a stage and its argument), what was wanted, what came, and
+what to do about it. All of them are raised while Python builds or traces the program,
+before XLA compiles anything.
+"""
+
+
+class LeraxError(Exception):
+    """The base of every error that lerax_fx raises on purpose."""
+
+
+class WiringError(LeraxError, TypeError):
+    """Two pieces do not fit: stages in the wrong order, an agent without a method, ..."""
+
+
+class HyperparameterError(LeraxError, ValueError):
+    """A hyperparameter or an option has a value (or a name) that it cannot have."""
+
+
+class EnvironmentSetupError(LeraxError, ValueError):
+    """An environment is unknown, not installed, or cannot be adapted to `Env`."""
+
+
+def explain(where: str, *, wanted: str, got: str, fix: str) -> str:
+    """Word an error: the place, what it wants, what it got, and what to do.
+
+    **Arguments:**
+
+    - `where`: the stage and the argument, for instance `"gae: discount"`.
+    - `wanted`: what the place accepts.
+    - `got`: what came instead.
+    - `fix`: an instruction to the reader, starting with a verb.
+    """
+    return f"{where}: wanted {wanted}, got {got}. {fix}"
