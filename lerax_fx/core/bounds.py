@@ -1,0 +1,103 @@
+"""What values a hyperparameter may have, said once in its annotation."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args, get_type_hints
+
+import jax
+import numpy as np
+from jaxtyping import ScalarLike
+
+from lerax_fx.errors import HyperparameterError, explain
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An interval of the reals, closed unless said otherwise."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+
+    def __str__(self) -> str:
+        if math.isinf(self.high):
+            if math.isinf(self.low):
+                return "a number"
+            return f"a number {'>' if self.open_low else '>='} {self.low:g}"
+        return f"a number in {'(' if self.open_low else '['}{self.low:g}, {self.high:g}]"
+
+    def contains(self, value: Any) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        return bool(np.all(above & (value <= self.high)))
+
+
+Fraction = Annotated[ScalarLike, Interval(0.0, 1.0)]
+"""A float in [0, 1]: a discount, a mixing weight."""
+
+Positive = Annotated[ScalarLike, Interval(0.0, open_low=True)]
+"""A float above 0: a clipping range, a temperature."""
+
+NonNegative = Annotated[ScalarLike, Interval(0.0)]
+"""A float of at least 0."""
+
+Real = Annotated[ScalarLike, Interval()]
+"""Any float but NaN."""
+
+
+def check_number(where: str, value: Any, interval: Interval) -> Any:
+    """Check one hyperparameter and make a float of it, so that it is traced.
+
+    A tracer passes unseen: its value is not known. An array passes if all of it lies in
+    the interval (a batch of hyperparameters, to be vmapped over).
+
+    **Raises:** `HyperparameterError`.
+    """
+    if isinstance(value, jax.core.Tracer):
+        return value
+    if isinstance(value, bool) or not isinstance(
+        value, int | float | np.ndarray | np.generic | jax.Array
+    ):
+        raise HyperparameterError(
+            explain(
+                where,
+                wanted=str(interval),
+                got=f"{value!r} of type {type(value).__name__}",
+                fix="Pass a float or an array.",
+            )
+        )
+    if not interval.contains(np.asarray(value)):
+        raise HyperparameterError(
+            explain(where, wanted=str(interval), got=f"{value}", fix="Pass another value.")
+        )
+    # An int would be structure, and every new value a new compilation.
+    return float(value) if isinstance(value, int) else value
+
+
+def check_count(where: str, value: Any, *, at_least: int = 1) -> int:
+    """Check a structural size: a Python int of at least `at_least`.
+
+    **Raises:** `HyperparameterError`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < at_least:
+        raise HyperparameterError(
+            explain(
+                where,
+                wanted=f"an int of at least {at_least}",
+                got=f"{value!r}",
+                fix="Sizes and counts are Python ints: they shape the program.",
+            )
+        )
+    return int(value)
+
+
+def declared_intervals(function: Callable[..., Any]) -> dict[str, Interval]:
+    """The intervals that a function's annotations declare, by argument."""
+    hints = get_type_hints(function, include_extras=True)
+    intervals: dict[str, Interval] = {}
+    for name, hint in hints.items():
+        for option in (hint, *get_args(hint)):  # `Positive | None` declares one as well
+            for extra in getattr(option, "__metadata__", ()):
+                if isinstance(extra, Interval):
+                    intervals[name] = extra
+    return intervals

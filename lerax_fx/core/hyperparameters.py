@@ -1,0 +1,226 @@
+"""Which parts of an algorithm are numbers to be traced, and which are its structure.
+
+An algorithm is a PyTree. Its floats and arrays are hyperparameters: they enter compiled
+code as arguments, so a new value costs no compilation, they can be vmapped over, and
+gradients reach them. Ints, bools, strings and functions are structure.
+
+Optax builds its transformations as closures: in `optax.adam(3e-4)` the number sits in a
+cell of a function, where no PyTree can see it. `partition` opens functions that Optax
+made, takes the numbers out of their cells, and `combine` makes the same functions again
+around other numbers. So `optax.adam(3e-4)` and `optax.adam(1e-4)` share one compiled
+program, with no wrapper around either. Functions from anywhere else stay closed.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import CellType, FunctionType
+from typing import Any, TypeGuard
+
+import jax
+import numpy as np
+
+from lerax_fx.errors import HyperparameterError, explain
+
+_OPENED_PACKAGES = ("optax",)
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Everything about a PyTree but the numbers in it: hashable, comparable."""
+
+    treedef: Any
+    slots: tuple[Any, ...]
+
+
+def partition(tree: Any) -> tuple[list[Any], Structure]:
+    """Split a PyTree into its hyperparameters and its structure.
+
+    **Returns:**
+
+    The floats and arrays, in order, and a hashable [`Structure`][]. Two algorithms built
+    by the same code with other numbers have equal structures.
+
+    **Raises:** `HyperparameterError` if a static field of a module cannot be hashed.
+    """
+    named, structure = _split(tree, "", ())
+    _require_hashable(structure)
+    return [value for _, value in named], structure
+
+
+def combine(numbers: list[Any], structure: Structure) -> Any:
+    """The inverse of [`partition`][]."""
+    return _rebuild(structure, iter(numbers))
+
+
+def named_hyperparameters(tree: Any) -> dict[str, Any]:
+    """The floats and arrays of a PyTree under readable names, closures of Optax included."""
+    named, _ = _split(tree, "", ())
+    return {name.lstrip("./"): value for name, value in named}
+
+
+def is_hyperparameter(value: Any) -> bool:
+    """Whether a leaf is traced: a float, a complex number, or an array."""
+    if isinstance(value, np.generic):
+        return isinstance(value, np.inexact)
+    return isinstance(value, float | complex | np.ndarray | jax.Array)
+
+
+@dataclass(frozen=True)
+class _Number:
+    """Where a hyperparameter was."""
+
+
+class _Constant:
+    """A leaf that belongs to the structure.
+
+    Compared with its type, because `1 == True` and both are legal structure; by identity
+    where the value cannot be hashed, which costs a compilation at worst.
+    """
+
+    def __init__(self, value: Any):
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Constant) or type(self.value) is not type(other.value):
+            return False
+        if self.value is other.value:
+            return True
+        return _hashable(self.value) and bool(self.value == other.value)
+
+    def __hash__(self) -> int:
+        return hash(self.value) if _hashable(self.value) else id(self.value)
+
+
+class _Closure:
+    """A function that was opened: its code, and the structure of what its cells hold."""
+
+    def __init__(self, function: FunctionType, cells: Structure):
+        self.function = function
+        self.cells = cells
+
+    def _key(self) -> tuple[Any, ...]:
+        function = self.function
+        defaults = _Constant(function.__defaults__), _Constant(function.__kwdefaults__)
+        return function.__code__, id(function.__globals__), *defaults, self.cells
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Closure) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def rebuild(self, contents: dict[str, Any]) -> FunctionType:
+        old = self.function
+        cells = tuple(CellType(contents[name]) for name in old.__code__.co_freevars)
+        new = FunctionType(
+            old.__code__, old.__globals__, old.__name__, old.__defaults__, cells
+        )
+        new.__kwdefaults__ = old.__kwdefaults__
+        new.__dict__.update(old.__dict__)
+        return new
+
+
+@dataclass(frozen=True)
+class _Partial:
+    """A `functools.partial` that was opened."""
+
+    parts: Structure
+
+
+_Named = list[tuple[str, Any]]
+
+
+def _split(
+    tree: Any, path: str, opened: tuple[int, ...]
+) -> tuple[_Named, Structure]:
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(tree)
+    numbers: _Named = []
+    slots: list[Any] = []
+    for entries, leaf in leaves:
+        name = path + _readable(entries)
+        found, slot = _split_leaf(leaf, name, opened)
+        numbers.extend(found)
+        slots.append(slot)
+    return numbers, Structure(treedef, tuple(slots))
+
+
+def _split_leaf(leaf: Any, name: str, opened: tuple[int, ...]) -> tuple[_Named, Any]:
+    if is_hyperparameter(leaf):
+        return [(name, leaf)], _Number()
+    # A function may hold itself in a cell (recursion): it is opened once on a path.
+    if id(leaf) in opened:
+        return [], _Constant(leaf)
+    opened = (*opened, id(leaf))
+    if isinstance(leaf, functools.partial) and _is_optax(leaf.func):
+        parts = (leaf.func, leaf.args, leaf.keywords)  # pyright: ignore[reportUnknownMemberType] -- a partial's parts are untyped
+        found, structure = _split(parts, name, opened)
+        return found, _Partial(structure)
+    if _is_optax(leaf):
+        variables = leaf.__code__.co_freevars
+        cells = leaf.__closure__ or ()
+        try:
+            contents = {v: c.cell_contents for v, c in zip(variables, cells, strict=True)}
+        except ValueError:  # a cell that is still empty has nothing to take out
+            return [], _Constant(leaf)
+        found, structure = _split(contents, name, opened)
+        return found, _Closure(leaf, structure)
+    return [], _Constant(leaf)
+
+
+def _readable(entries: tuple[Any, ...]) -> str:
+    parts: list[str] = []
+    for entry in entries:
+        key = getattr(entry, "name", getattr(entry, "key", getattr(entry, "idx", entry)))
+        parts.append(f"/{key}")
+    return "".join(parts)
+
+
+def _is_optax(value: Any) -> TypeGuard[FunctionType]:
+    if not isinstance(value, FunctionType):
+        return False
+    module = value.__module__ or ""
+    return module.split(".")[0] in _OPENED_PACKAGES
+
+
+def _rebuild(structure: Structure, numbers: Iterator[Any]) -> Any:
+    leaves = [_rebuild_leaf(slot, numbers) for slot in structure.slots]
+    return jax.tree.unflatten(structure.treedef, leaves)
+
+
+def _rebuild_leaf(slot: Any, numbers: Iterator[Any]) -> Any:
+    match slot:
+        case _Number():
+            return next(numbers)
+        case _Constant():
+            return slot.value
+        case _Closure():
+            return slot.rebuild(_rebuild(slot.cells, numbers))
+        case _Partial():
+            function: Callable[..., Any]
+            function, args, keywords = _rebuild(slot.parts, numbers)
+            return functools.partial(function, *args, **keywords)
+        case _:
+            raise AssertionError(f"unknown slot {slot!r}")
+
+
+def _hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _require_hashable(structure: Structure) -> None:
+    try:
+        hash(structure.treedef)
+    except TypeError as error:
+        raise HyperparameterError(
+            explain(
+                "algorithm: static fields",
+                wanted="hashable values (ints, strings, tuples, functions)",
+                got=str(error),
+                fix="Make the field a tuple, or drop `static=True` if it holds arrays.",
+            )
+        ) from error

@@ -1,0 +1,119 @@
+"""Several epochs over a batch, in shuffled minibatches."""
+
+from typing import Any, TypeVar, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from lerax_fx.core.bounds import check_count
+from lerax_fx.core.repeat import mean_over_time
+from lerax_fx.core.scan import scan
+from lerax_fx.core.transform import Inside, Step, Transform
+from lerax_fx.core.wiring import check_is_transform
+from lerax_fx.core.axes import common_axes
+from lerax_fx.errors import WiringError, explain
+from lerax_fx.types import Key, Metrics, Tree
+
+D = TypeVar("D")
+
+
+@final
+class Minibatch(Transform[D, D]):
+    """See [`minibatch`][lerax_fx.minibatch]."""
+
+    inner: Transform[D, Any]
+    num_epochs: int = eqx.field(static=True)
+    num_minibatches: int = eqx.field(static=True)
+
+    @property
+    def input_type(self) -> Any:
+        return self.inner.input_type
+
+    @property
+    def output_type(self) -> Any:
+        return self.inner.input_type
+
+    def init(self, agent: Tree, key: Key) -> Tree:
+        return self.inner.init(agent, key)
+
+    def update(self, agent: Tree, state: Tree, data: D, key: Key) -> Step[D]:
+        shuffle_key, inner_key = jax.random.split(key)
+        rows, size = self._rows(agent, data)
+        indices = self._indices(shuffle_key, size)
+
+        def learn(carry: tuple[Tree, Tree], xs: Any) -> tuple[tuple[Tree, Tree], Metrics]:
+            index, key = xs
+            step = self.inner.update(*carry, take(rows, index), key)
+            return (step.agent, step.state), step.metrics
+
+        keys = jax.random.split(inner_key, len(indices))
+        (agent, state), metrics = scan(learn, (agent, state), (indices, keys))
+        return Step(agent, state, data, mean_over_time(metrics))
+
+    def inside(self, agent: Tree, state: Tree, data: D, key: Key) -> Inside:
+        rows, size = self._rows(agent, data)
+        return Inside(self.inner, state, take(rows, self._indices(key, size)[0]))
+
+    def _rows(self, agent: Tree, data: D) -> tuple[D, int]:
+        """What is shuffled, along the first axis: environments if the agent has a memory,
+        which must run through a trajectory, else single steps: trajectories of length 1.
+        """
+        if has_memory(agent):
+            return data, common_axes("minibatch: data", data, 1)[0]
+        num_environments, num_steps = common_axes("minibatch: data", data, 2)
+        size = num_environments * num_steps
+        return jax.tree.map(lambda x: x.reshape(size, 1, *x.shape[2:]), data), size
+
+    def _indices(self, key: Key, size: int) -> Any:
+        """Which rows each gradient step sees: each epoch is a permutation of its own."""
+        if size % self.num_minibatches:
+            raise WiringError(
+                explain(
+                    "minibatch: num_minibatches",
+                    wanted=f"a divisor of the {size} rows of the batch",
+                    got=f"{self.num_minibatches}",
+                    fix="Change num_minibatches, or num_envs and num_steps of the rollout. "
+                    "(A row is a step, or an environment if the agent has a memory.)",
+                )
+            )
+        keys = jax.random.split(key, self.num_epochs)
+        order = jax.vmap(lambda key: jax.random.permutation(key, size))(keys)
+        return order.reshape(self.num_epochs * self.num_minibatches, -1)
+
+
+def has_memory(agent: Tree) -> bool:
+    """Whether an agent carries anything from step to step."""
+    initial_memory = getattr(agent, "initial_memory", None)
+    return initial_memory is not None and bool(jax.tree.leaves(jax.eval_shape(initial_memory)))
+
+
+def take(rows: D, index: Any) -> D:
+    """The rows at `index`, which holds each row at most once."""
+
+    def gather(x: Any) -> Any:
+        return x.at[index].get(mode="promise_in_bounds", unique_indices=True)
+
+    return jax.tree.map(gather, rows)
+
+
+def minibatch(inner: Transform[D, Any], *, num_epochs: int, num_minibatches: int) -> Minibatch[D]:
+    """Run `inner` on every minibatch of the data, `num_epochs` times over.
+
+    The data's arrays begin with the axes `(environments, time)`. Steps are shuffled anew
+    in each epoch and cut into `num_minibatches`; a minibatch has the axes `(rows, 1)`. For
+    an agent with memory, environments are shuffled instead, and time stays whole.
+    The data itself is given on unchanged; metrics are means over all minibatches.
+
+    **Raises:** `HyperparameterError` if a count is not an int of at least 1; `WiringError`,
+    when traced, if `num_minibatches` does not divide the number of rows.
+    """
+    check_is_transform("minibatch: inner", inner)
+    return Minibatch(
+        inner,
+        check_count("minibatch: num_epochs", num_epochs),
+        check_count("minibatch: num_minibatches", num_minibatches),
+    )
+
+
+__all__ = ["Minibatch", "has_memory", "minibatch", "take"]

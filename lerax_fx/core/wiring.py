@@ -1,0 +1,139 @@
+"""The checks that make a wrong wiring fail early, and in words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import NoneType
+from typing import Any
+
+import equinox as eqx
+
+from lerax_fx.core.transform import Step, Transform
+from lerax_fx.errors import LeraxError, WiringError, explain
+
+# What to put before a stage that misses its data, by the type that it wants. Filled by the
+# modules that define the types, so that this one knows none of them.
+_SOURCES: dict[str, str] = {}
+
+
+def provided_by(type_name: str, stage: str) -> None:
+    """Tell the error messages which stage makes a type of data."""
+    _SOURCES[type_name] = stage
+
+
+def type_name(kind: Any) -> str:
+    """A type as a message writes it."""
+    if kind is NoneType:
+        return "no data"
+    if kind is Any:
+        return "any data"
+    return getattr(kind, "__name__", str(kind))
+
+
+def check_is_transform(where: str, value: Any) -> None:
+    """**Raises:** `WiringError` if `value` is not a transform."""
+    if isinstance(value, Transform):
+        return
+    fix = "Subclass fx.Transform, or decorate a function with @fx.transform."
+    if hasattr(value, "function"):
+        fix = f"Call it to make a stage: {value.__name__}(...)."
+    elif callable(value):
+        fix = f"Decorate {getattr(value, '__name__', 'it')} with @fx.transform, and call it."
+    raise WiringError(
+        explain(where, wanted="a Transform", got=f"{_describe(value)}", fix=fix)
+    )
+
+
+def check_neighbours(stages: tuple[Transform[Any, Any], ...], names: tuple[str, ...]) -> None:
+    """Check what can be known of a chain before it runs: the declared types.
+
+    **Raises:** `WiringError` at the first stage that cannot take what comes before it.
+    """
+    given, giver = Any, None
+    for position, (stage, name) in enumerate(zip(stages, names, strict=True)):
+        wanted = stage.input_type
+        if giver is not None and not _fits(given, wanted):
+            raise WiringError(_mismatch(position, len(stages), name, wanted, given, giver))
+        # A stage that gives on whatever it gets declares nothing: wait for the trace.
+        known = stage.output_type is not Any
+        given, giver = (stage.output_type, name) if known else (Any, None)
+
+
+def check_input(
+    position: int, count: int, name: str, wanted: Any, data: Any, giver: str | None
+) -> None:
+    """**Raises:** `WiringError` if `data` is not of the type that a stage wants."""
+    if wanted is Any or isinstance(data, wanted):
+        return
+    raise WiringError(_mismatch(position, count, name, wanted, type(data), giver))
+
+
+def check_step(where: str, step: Any, declared: Any) -> None:
+    """**Raises:** `WiringError` if what a stage returned is not the step that it declares."""
+    if not isinstance(step, Step):
+        raise WiringError(
+            explain(
+                where,
+                wanted="update to return Step(agent, state, out, metrics)",
+                got=_describe(step),
+                fix="Return fx.Step(...) from update.",
+            )
+        )
+    if declared is not Any and not isinstance(step.out, declared):
+        raise WiringError(
+            explain(
+                where,
+                wanted=f"the {type_name(declared)} that it declares to return",
+                got=_describe(step.out),
+                fix="Return that type, or correct the annotation.",
+            )
+        )
+
+
+@contextmanager
+def stage_context(position: int, count: int, name: str) -> Iterator[None]:
+    """Say in which stage an error arose; the error itself stays what it is."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, LeraxError):
+            error.add_note(f"(raised in stage {position + 1} of {count}, {name!r})")
+        raise
+
+
+def _mismatch(
+    position: int, count: int, name: str, wanted: Any, given: Any, giver: str | None
+) -> str:
+    source = _SOURCES.get(type_name(wanted))
+    if wanted is NoneType:
+        fix = f"{name!r} starts an algorithm: put it first in the chain."
+    elif source:
+        fix = f"Put {source} before it."
+    else:
+        fix = f"Put a stage before it that gives {type_name(wanted)}."
+    came = type_name(given)
+    if giver is not None:
+        came += f" (from {giver!r})"
+    return explain(
+        f"stage {position + 1} of {count}, {name!r}",
+        wanted=type_name(wanted),
+        got=came,
+        fix=fix,
+    )
+
+
+def _fits(given: Any, wanted: Any) -> bool:
+    if given is Any or wanted is Any:
+        return True
+    try:
+        return issubclass(given, wanted)
+    except TypeError:
+        return True
+
+
+def _describe(value: Any) -> str:
+    if value is None:
+        return "None"
+    kind = type(value)
+    if isinstance(value, eqx.Module) or not callable(value):
+        return f"a {kind.__name__}"
+    return f"the {kind.__name__} {getattr(value, '__name__', value)!r}"

@@ -1,0 +1,26 @@
+"""A rollout with what was estimated from it."""
+
+from typing import final
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+from lerax_fx.core.wiring import provided_by
+from lerax_fx.data.rollout import Rollout
+
+provided_by("Estimates", "fx.gae(...), or another estimator,")
+
+
+@final
+class Estimates(eqx.Module):
+    """A rollout, the advantage of each action in it, and the target for each value.
+
+    - `rollout`: what it was estimated from.
+    - `advantage`: how much better the action was than the policy's average.
+    - `target`: an estimate of the return from `rollout.observation` on, for the value
+      function to learn.
+    """
+
+    rollout: Rollout
+    advantage: Float[Array, "*batch time"]
+    target: Float[Array, "*batch time"]

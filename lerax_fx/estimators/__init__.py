@@ -1,0 +1,8 @@
+"""Transforms from rollouts to advantages and value targets."""
+
+from lerax_fx.estimators.gae import gae
+from lerax_fx.estimators.n_step_returns import n_step_returns
+from lerax_fx.estimators.normalize_advantage import normalize_advantage
+from lerax_fx.estimators.vtrace import vtrace
+
+__all__ = ["gae", "n_step_returns", "normalize_advantage", "vtrace"]

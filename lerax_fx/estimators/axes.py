@@ -1,0 +1,36 @@
+"""What the estimators share: they are written for one trajectory, in the terms of rlax."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, ScalarLike
+
+from lerax_fx.data.rollout import Rollout
+
+T = TypeVar("T")
+
+
+def over_trajectories(estimate: Callable[[Rollout], T], rollout: Rollout) -> T:
+    """`estimate`, written for one trajectory, over all the batch axes of a rollout."""
+    for _ in range(rollout.reward.ndim - 1):
+        estimate = jax.vmap(estimate)
+    return estimate(rollout)
+
+
+def cut_at_ends(
+    trajectory: Rollout, discount: ScalarLike
+) -> tuple[Float[Array, " time"], Float[Array, " time"]]:
+    """Rewards and discounts in which every end of a trajectory is one that rlax knows.
+
+    rlax knows one kind of end, a discount of 0, and takes the next row's value as what
+    follows a step. Where an episode ends, and at the last row, the next row is no
+    successor: the discount becomes 0 there, and what follows (the bootstrapped value,
+    unless the step terminated) is part of the reward.
+    """
+    last_row = jnp.arange(trajectory.reward.shape[0]) == trajectory.reward.shape[0] - 1
+    cut = trajectory.done | last_row
+    bootstrap = jnp.where(trajectory.terminated, 0.0, discount * trajectory.next_value)
+    reward = trajectory.reward + jnp.where(cut, bootstrap, 0.0)
+    return reward, jnp.where(cut, 0.0, discount)

@@ -1,0 +1,40 @@
+"""Generalised advantage estimation."""
+
+import jax.numpy as jnp
+import rlax
+
+from lerax_fx.core.bounds import Fraction
+from lerax_fx.core.lift import transform
+from lerax_fx.data.estimates import Estimates
+from lerax_fx.data.rollout import Rollout
+from lerax_fx.estimators.axes import cut_at_ends, over_trajectories
+
+
+@transform
+def gae(rollout: Rollout, *, discount: Fraction = 0.99, lambda_: Fraction = 0.95) -> Estimates:
+    """Estimate advantages as exponentially weighted sums of temporal differences.
+
+    Schulman et al. 2016, "High-Dimensional Continuous Control Using Generalized Advantage
+    Estimation", eq. 16, over a trajectory that may hold ends of episodes:
+
+        delta_t = reward_t + discount * (1 - terminated_t) * next_value_t - value_t
+        advantage_t = delta_t + discount * lambda_ * (1 - done_t) * advantage_{t+1}
+
+    with `done = terminated | truncated`: truncation cuts the sum but is bootstrapped
+    across, termination is not. `target = advantage + value`, the TD(lambda) return.
+
+    **Arguments:**
+
+    - `discount`: of a reward one step later, in [0, 1].
+    - `lambda_`: 0 for one-step differences, 1 for whole returns, in [0, 1].
+    """
+
+    def advantages(trajectory: Rollout):
+        reward, discounts = cut_at_ends(trajectory, discount)
+        values = jnp.append(trajectory.value, 0.0)
+        return rlax.truncated_generalized_advantage_estimation(
+            reward, discounts, lambda_, values
+        )
+
+    advantage = over_trajectories(advantages, rollout)
+    return Estimates(rollout, advantage, advantage + rollout.value)

@@ -1,0 +1,19 @@
+"""Losses: terms that can be summed, and the sums that have names."""
+
+from lerax_fx.losses.evaluation import PolicyEvaluation, evaluate_policy
+from lerax_fx.losses.loss import Loss, loss_term
+from lerax_fx.losses.policy import clipped_surrogate, entropy, policy_gradient
+from lerax_fx.losses.ppo import ppo_loss
+from lerax_fx.losses.value import value_loss
+
+__all__ = [
+    "Loss",
+    "PolicyEvaluation",
+    "clipped_surrogate",
+    "entropy",
+    "evaluate_policy",
+    "loss_term",
+    "policy_gradient",
+    "ppo_loss",
+    "value_loss",
+]

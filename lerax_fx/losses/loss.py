@@ -1,0 +1,165 @@
+"""The algebra of losses: weighted sums of terms that share one forward pass."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, final, get_type_hints
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import ScalarLike
+
+from lerax_fx.core.arguments import bind_hyperparameters
+from lerax_fx.errors import WiringError, explain
+from lerax_fx.types import Metrics, Scalar, Tree
+
+D_contra = TypeVar("D_contra", contravariant=True)
+Data = TypeVar("Data")
+Evaluated = TypeVar("Evaluated")
+P = ParamSpec("P")
+TermValue = Scalar | tuple[Scalar, Metrics]
+
+
+@final
+class Term(eqx.Module):
+    """One term of a loss.
+
+    - `function`: `(evaluated, data, **hyperparameters) -> scalar`, or the scalar with
+      metrics.
+    - `evaluate`: `(agent, data) -> evaluated`, the pass through the networks. Terms with
+      the same one share it.
+    """
+
+    function: Callable[..., Any] = eqx.field(static=True)
+    evaluate: Callable[[Any, Any], Any] = eqx.field(static=True)
+    hyperparameters: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+
+@final
+class Loss(eqx.Module, Generic[D_contra]):
+    """A weighted sum of terms, itself to be added, subtracted and scaled.
+
+        surrogate + 0.5 * value - 0.01 * entropy
+
+    However many terms there are, each network is evaluated once, and differentiated once.
+    Weights are hyperparameters: traced.
+    """
+
+    terms: tuple[Term, ...]
+    weights: tuple[ScalarLike, ...]
+
+    @property
+    def input_type(self) -> Any:
+        """The type of data that the terms want: that of the first."""
+        hints = get_type_hints(self.terms[0].function)
+        return list(hints.values())[1]
+
+    def __call__(self, agent: Tree, data: D_contra) -> tuple[Scalar, Metrics]:
+        """The loss of an agent on data, and each term's value, unweighted, by its name.
+
+        **Raises:** `WiringError` if a term is no scalar, or if two terms share a name.
+        """
+        evaluated: dict[Callable[..., Any], Any] = {}
+        total = jnp.zeros(())
+        metrics: Metrics = {}
+        for term, weight in zip(self.terms, self.weights, strict=True):
+            if term.evaluate not in evaluated:
+                evaluated[term.evaluate] = term.evaluate(agent, data)
+            value = term.function(evaluated[term.evaluate], data, **term.hyperparameters)
+            value, extra = value if isinstance(value, tuple) else (value, {})
+            _check_scalar(term.name, value)
+            total = total + weight * value
+            metrics = _with(metrics, {term.name: value, **extra})
+        return total, {"loss": total, **metrics}
+
+    def __add__(self, other: "Loss[D_contra]") -> "Loss[D_contra]":
+        if not isinstance(other, Loss):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
+            return NotImplemented
+        return Loss(self.terms + other.terms, self.weights + other.weights)
+
+    def __mul__(self, weight: ScalarLike) -> "Loss[D_contra]":
+        if isinstance(weight, Loss):
+            return NotImplemented
+        # An int would be structure; a weight is a number to be traced.
+        weight = float(weight) if isinstance(weight, int) else weight
+        return Loss(self.terms, tuple(weight * own for own in self.weights))
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> "Loss[D_contra]":
+        return -1.0 * self
+
+    def __sub__(self, other: "Loss[D_contra]") -> "Loss[D_contra]":
+        return self + -other
+
+
+class LossFactory(Generic[P, Data]):
+    """A function that was decorated with [`loss_term`][lerax_fx.loss_term].
+
+    Called with its keyword arguments it makes a [`Loss`][]; the function itself is
+    `.function`.
+    """
+
+    def __init__(self, function: Callable[..., Any], evaluate: Callable[[Any, Any], Any]):
+        self.function = function
+        self.evaluate = evaluate
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Loss[Data]:
+        """Make the loss. **Raises:** `HyperparameterError` for a bad or unknown argument."""
+        bound = bind_hyperparameters(self.function.__name__, self.function, 2, args, kwargs)
+        return Loss((Term(self.function, self.evaluate, bound),), (1.0,))
+
+
+def loss_term(
+    evaluate: Callable[[Any, Any], Evaluated],
+) -> Callable[
+    [Callable[Concatenate[Evaluated, Data, P], TermValue]], LossFactory[P, Data]
+]:
+    """Make a loss of a function of what the networks gave, and the data.
+
+        @loss_term(evaluate_policy)
+        def entropy(evaluated: PolicyEvaluation, data: Estimates) -> Scalar: ...
+
+        loss = ppo_loss() - 0.01 * entropy()
+
+    `evaluate(agent, data)` is the pass through the networks; terms made with the same
+    function share its result. A term returns a scalar, or a scalar and a dict of metrics.
+    """
+
+    def decorate(
+        function: Callable[Concatenate[Evaluated, Data, P], TermValue],
+    ) -> LossFactory[P, Data]:
+        return LossFactory(function, evaluate)
+
+    return decorate
+
+
+def _check_scalar(name: str, value: Any) -> None:
+    shape = jnp.shape(value)
+    if shape != ():
+        raise WiringError(
+            explain(
+                f"loss term {name!r}",
+                wanted="a scalar",
+                got=f"an array of shape {shape}",
+                fix="Take the mean over the batch.",
+            )
+        )
+
+
+def _with(metrics: Metrics, more: Metrics) -> Metrics:
+    shared = sorted(set(metrics) & set(more))
+    if shared:
+        raise WiringError(
+            explain(
+                "loss: metrics",
+                wanted="terms with names of their own",
+                got=f"{shared[0]!r} twice",
+                fix="Sum each term once, with its weights added up.",
+            )
+        )
+    return {**metrics, **more}

@@ -1,0 +1,36 @@
+"""The loss term for the value function."""
+
+import jax
+import jax.numpy as jnp
+import rlax
+
+from lerax_fx.core.bounds import Positive
+from lerax_fx.data.estimates import Estimates
+from lerax_fx.losses.evaluation import PolicyEvaluation, evaluate_policy
+from lerax_fx.losses.loss import loss_term
+from lerax_fx.types import Scalar
+
+
+@loss_term(evaluate_policy)
+def value_loss(
+    evaluation: PolicyEvaluation, data: Estimates, *, clip: Positive | None = None
+) -> Scalar:
+    """Half the mean squared difference between values and their targets.
+
+        mean(0.5 * (value - target)^2)
+
+    With `clip`, the larger of that and the same for a value that is held within `clip` of
+    the one recorded when acting, as in PPO's original code (Huang et al. 2022, "The 37
+    Implementation Details of Proximal Policy Optimization", detail 9).
+
+    **Arguments:**
+
+    - `clip`: above 0, in the units of the return; `None` for no clipping.
+    """
+    target = jax.lax.stop_gradient(data.target)
+    losses = rlax.l2_loss(evaluation.value, target)
+    if clip is not None:
+        old = data.rollout.value
+        held = old + jnp.clip(evaluation.value - old, -clip, clip)
+        losses = jnp.maximum(losses, rlax.l2_loss(held, target))
+    return jnp.mean(losses)
