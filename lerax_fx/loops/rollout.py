@@ -1,0 +1,199 @@
+"""Acting in environments: the stage that most algorithms start with."""
+
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from lerax_fx.core.bounds import check_count
+from lerax_fx.core.transform import Step, Transform
+from lerax_fx.data.rollout import Rollout
+from lerax_fx.environments.env import ENVIRONMENT_AXIS, Env
+from lerax_fx.environments.make import make
+from lerax_fx.loops.check_agent import check_actor_critic
+from lerax_fx.loops.episodes import Episodes
+from lerax_fx.types import Count, Key, Tree
+
+
+@final
+class Actor(eqx.Module):
+    """One environment between two steps, and who acts in it.
+
+    - `environment`: the environment's state.
+    - `observation`: what is to be acted on next.
+    - `memory`: the agent's, before it sees that observation.
+    - `episodes`: returns and lengths, so far and of those that ended.
+    """
+
+    environment: Tree
+    observation: Tree
+    memory: Tree
+    episodes: Episodes
+
+
+@final
+class RolloutState(eqx.Module):
+    """`actors` are batched over environments; `steps` counts those of all of them."""
+
+    actors: Actor
+    steps: Count
+
+
+@final
+class Moment(eqx.Module):
+    """What one step of one environment leaves behind; `memory` is the one after it."""
+
+    observation: Tree
+    action: Tree
+    reward: Tree
+    terminated: Tree
+    truncated: Tree
+    next_observation: Tree
+    log_prob: Tree
+    value: Tree
+    memory: Tree
+
+
+@final
+class Collect(Transform[None, Rollout]):
+    """See [`rollout`][lerax_fx.rollout]."""
+
+    env: Env
+    num_envs: int = eqx.field(static=True)
+    num_steps: int = eqx.field(static=True)
+
+    @property
+    def name(self) -> str:
+        return "rollout"
+
+    def init(self, agent: Any, key: Key) -> RolloutState:
+        check_actor_critic("rollout: agent", agent, self.env)
+
+        def begin(key: Key) -> Actor:
+            environment, observation = self.env.reset(key=key)
+            return Actor(environment, observation, agent.initial_memory(), Episodes.start())
+
+        keys = jax.random.split(key, self.num_envs)
+        actors = jax.vmap(begin, axis_name=ENVIRONMENT_AXIS)(keys)
+        return RolloutState(actors, jnp.zeros((), jnp.int32))
+
+    def update(self, agent: Any, state: RolloutState, data: None, key: Key) -> Step[Rollout]:
+        del data
+
+        def collect(actor: Actor, key: Key) -> tuple[Actor, Moment]:
+            return act_for(self.num_steps, self.env, agent, actor, key)
+
+        keys = jax.random.split(key, self.num_envs)
+        actors, moments = jax.vmap(collect, axis_name=ENVIRONMENT_AXIS)(state.actors, keys)
+        rollout = Rollout(
+            moments.observation,
+            moments.action,
+            moments.reward,
+            moments.terminated,
+            moments.truncated,
+            moments.next_observation,
+            moments.log_prob,
+            moments.value,
+            next_values(agent, moments),
+            state.actors.memory,
+        )
+        steps = state.steps + self.num_envs * self.num_steps
+        metrics = {"steps": steps, **actors.episodes.metrics()}
+        actors = eqx.tree_at(lambda a: a.episodes, actors, actors.episodes.cleared())
+        return Step(agent, RolloutState(actors, steps), rollout, metrics)
+
+
+def act_for(
+    num_steps: int, env: Env, agent: Any, actor: Actor, key: Key
+) -> tuple[Actor, Moment]:
+    """Act in one environment for `num_steps` steps, in a new episode after each end."""
+    keys = jax.vmap(lambda key: jax.random.split(key, 4))(jax.random.split(key, num_steps))
+    # Where the next episode would start is drawn for all steps at once: one large
+    # operation outside of the scan instead of many small ones within.
+    fresh = jax.vmap(lambda key: env.initial(key=key))(keys[:, 0])
+
+    def one_step(actor: Actor, noise: tuple[Key, Tree]) -> tuple[Actor, Moment]:
+        (_, action_key, step_key, observation_key), fresh = noise
+        memory, distribution, value = agent.step(actor.memory, actor.observation)
+        action = distribution.sample(seed=action_key)
+        log_prob = distribution.log_prob(action)
+        timestep = env.advance(actor.environment, action, key=step_key)
+        timestep = env.auto_reset(timestep, fresh, key=observation_key)
+        done = timestep.terminated | timestep.truncated
+        moment = Moment(
+            actor.observation,
+            action,
+            timestep.reward,
+            timestep.terminated,
+            timestep.truncated,
+            timestep.next_observation,
+            log_prob,
+            value,
+            memory,
+        )
+        earned = timestep.info.get("unscaled_reward", timestep.reward)
+        next_actor = Actor(
+            timestep.state,
+            timestep.observation,
+            where_done(done, agent.initial_memory(), memory),
+            actor.episodes.after(earned, done),
+        )
+        return next_actor, moment
+
+    return jax.lax.scan(one_step, actor, (keys, fresh))
+
+
+def where_done(done: Any, initial: Tree, otherwise: Tree) -> Tree:
+    """`initial` if the episode ended, else the other, leaf by leaf."""
+    return jax.tree.map(lambda a, b: jnp.where(done, a, b), initial, otherwise)
+
+
+def next_values(agent: Any, moments: Moment) -> Any:
+    """The agent's value of each `next_observation`, `(environments, time)`; 0 if terminated.
+
+    Within an episode that is the next step's value, known already. What has to be
+    evaluated is the last step, and the steps that were truncated: seldom any.
+    """
+
+    def value_of(memory: Tree, observation: Tree) -> Any:
+        return agent.step(memory, observation)[2]
+
+    def all_values() -> Any:
+        values = jax.vmap(jax.vmap(value_of))(moments.memory, moments.next_observation)
+        return jnp.where(moments.truncated, values, following)
+
+    last_memory, last_observation = jax.tree.map(
+        lambda x: x[:, -1], (moments.memory, moments.next_observation)
+    )
+    last = jax.vmap(value_of)(last_memory, last_observation)
+    following = jnp.concatenate([moments.value[:, 1:], last[:, None]], axis=1)
+    cut_short = jnp.any(moments.truncated[:, :-1])
+    values = jax.lax.cond(cut_short, all_values, lambda: following)
+    return jnp.where(moments.terminated, 0.0, values)
+
+
+def rollout(env: Any, *, num_envs: int, num_steps: int) -> Collect:
+    """Act with the agent's policy; give the trajectories.
+
+    Each update goes on where the last one stopped, in `num_envs` copies of the environment
+    for `num_steps` steps; episodes that end are followed by new ones. The arrays of the
+    [`Rollout`][lerax_fx.Rollout] begin with the axes `(num_envs, num_steps)`.
+
+    **Arguments:**
+
+    - `env`: an [`Env`][lerax_fx.Env], the id of a gymnax environment, or one of its
+      environment objects.
+
+    Metrics: `steps`, environment steps so far, of all copies; `episode_return` and
+    `episode_length`, means over the episodes that ended in this update (NaN if none did).
+
+    **Raises:** `HyperparameterError` for a count below 1; `EnvironmentSetupError` for an
+    unknown environment; `WiringError`, when traced, if the agent lacks what is asked of
+    it, or does not fit the environment's spaces.
+    """
+    return Collect(
+        make(env),
+        check_count("rollout: num_envs", num_envs),
+        check_count("rollout: num_steps", num_steps),
+    )

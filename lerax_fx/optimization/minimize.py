@@ -1,0 +1,127 @@
+"""Gradient steps on a loss."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar, final
+
+import equinox as eqx
+import jax
+import optax
+
+from lerax_fx.core.transform import Step, Transform
+from lerax_fx.errors import WiringError, explain
+from lerax_fx.losses.loss import Loss
+from lerax_fx.types import Key, Metrics, Scalar, Tree
+
+D = TypeVar("D")
+
+
+def whole_agent(agent: Tree) -> Tree:
+    """The default of `where`: every floating-point array of the agent is trained."""
+    return agent
+
+
+@final
+class Minimize(Transform[D, D]):
+    """See [`minimize`][lerax_fx.minimize]."""
+
+    loss: Loss[D]
+    optimizer: optax.GradientTransformation
+    where: Callable[[Any], Any] = eqx.field(static=True)
+
+    @property
+    def draws(self) -> int:
+        return 0
+
+    @property
+    def input_type(self) -> Any:
+        return self.loss.input_type
+
+    @property
+    def output_type(self) -> Any:
+        return self.loss.input_type
+
+    def init(self, agent: Tree, key: Key) -> Tree:
+        del key
+        return self.optimizer.init(self._split(agent)[0])
+
+    def update(self, agent: Tree, state: Tree, data: D, key: Key) -> Step[D]:
+        del key
+        trained, fixed = self._split(agent)
+
+        def objective(trained: Tree) -> tuple[Scalar, Metrics]:
+            return self.loss(self._joined(agent, trained, fixed), data)
+
+        gradient, metrics = jax.grad(objective, has_aux=True)(trained)
+        updates, state = self.optimizer.update(gradient, state, trained)
+        trained = optax.apply_updates(trained, updates)
+        return Step(self._joined(agent, trained, fixed), state, data, metrics)
+
+    def _split(self, agent: Tree) -> tuple[Tree, Tree]:
+        """The arrays that are trained, and the rest of the part that `where` picks."""
+        try:
+            part = self.where(agent)
+        except AttributeError as error:
+            raise WiringError(
+                explain(
+                    "minimize: where",
+                    wanted="a function that picks a part of the agent",
+                    got=f"{error}",
+                    fix="Pick a field that the agent has.",
+                )
+            ) from error
+        trained, fixed = eqx.partition(part, eqx.is_inexact_array)
+        if not jax.tree.leaves(trained):
+            raise WiringError(
+                explain(
+                    "minimize: where",
+                    wanted="a part of the agent that holds floating-point arrays",
+                    got=f"a {type(part).__name__} without any",
+                    fix="Pick a part with parameters, or pass an agent that has some.",
+                )
+            )
+        return trained, fixed
+
+    def _joined(self, agent: Tree, trained: Tree, fixed: Tree) -> Tree:
+        part = eqx.combine(trained, fixed)
+        return part if self.where is whole_agent else eqx.tree_at(self.where, agent, part)
+
+
+def minimize(
+    loss: Loss[D],
+    optimizer: optax.GradientTransformation,
+    *,
+    where: Callable[[Any], Any] = whole_agent,
+) -> Minimize[D]:
+    """One step of `optimizer` along the gradient of `loss`; the data is given on unchanged.
+
+        minimize(ppo_loss(), optax.adam(2.5e-4))
+        minimize(critic_loss(), optax.adam(1e-3), where=lambda agent: agent.critic)
+
+    Any Optax optimiser will do, as Optax makes it. The floats in it are hyperparameters:
+    a new learning rate costs no compilation.
+
+    **Arguments:**
+
+    - `loss`: a [`Loss`][lerax_fx.Loss].
+    - `optimizer`: an Optax gradient transformation.
+    - `where`: picks the part of the agent that is trained, by default all of it.
+
+    Metrics: `loss`, and the value of each of its terms, unweighted, by name.
+
+    **Raises:** `WiringError` if `loss` or `optimizer` is something else, and, when traced,
+    if `where` picks nothing that can be trained.
+    """
+    if not isinstance(loss, Loss):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
+        fix = "Call the loss to make it, for instance fx.ppo_loss()."
+        got = f"{getattr(loss, '__name__', type(loss).__name__)}"
+        raise WiringError(explain("minimize: loss", wanted="a Loss", got=got, fix=fix))
+    if not isinstance(optimizer, optax.GradientTransformation):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
+        raise WiringError(
+            explain(
+                "minimize: optimizer",
+                wanted="an Optax gradient transformation",
+                got=f"{optimizer!r}",
+                fix="Pass for instance optax.adam(3e-4).",
+            )
+        )
+    return Minimize(loss, optimizer, where)
