@@ -1,0 +1,1 @@
+"""The algebra: what a transform is, and how transforms are combined."""

@@ -58,6 +58,23 @@ def check_neighbours(stages: tuple[Transform[Any, Any], ...], names: tuple[str, 
         given, giver = (stage.output_type, name) if known else (Any, None)
 
 
+def check_starts(where: str, algorithm: Transform[Any, Any]) -> None:
+    """**Raises:** `WiringError` if an algorithm's first stage wants data."""
+    wanted = algorithm.input_type
+    if wanted in (Any, NoneType):
+        return
+    first = getattr(algorithm, "names", (algorithm.name,))[0]
+    source = _SOURCES.get(type_name(wanted))
+    raise WiringError(
+        explain(
+            f"{where}: stage 1, {first!r}",
+            wanted=type_name(wanted),
+            got="nothing: it is the first stage",
+            fix=f"Put {source or 'a stage that gives it'} before it.",
+        )
+    )
+
+
 def check_input(
     position: int, count: int, name: str, wanted: Any, data: Any, giver: str | None
 ) -> None:

@@ -1,0 +1,224 @@
+"""The training loop: a whole run as one pure function."""
+
+import functools
+from typing import Any, TypeVar, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lerax_fx.core.bounds import check_count
+from lerax_fx.core.hyperparameters import Structure, combine, partition
+from lerax_fx.core.transform import Transform
+from lerax_fx.core.wiring import check_is_transform, check_starts
+from lerax_fx.errors import WiringError, explain
+from lerax_fx.types import Key, Metrics, Tree
+
+Agent = TypeVar("Agent")
+
+
+@final
+class TrainState(eqx.Module):
+    """A run between two updates: everything that is needed to go on, bit for bit.
+
+    - `agent`: the agent, as trained so far.
+    - `algorithm`: the states of all stages.
+    - `key`: for what is still to come.
+
+    All leaves but those of the agent are arrays; `equinox.tree_serialise_leaves` or orbax
+    save it.
+    """
+
+    agent: Tree
+    algorithm: Tree
+    key: Key
+
+
+@final
+class AnakinLoop:
+    """See [`anakin_loop`][lerax_fx.anakin_loop]."""
+
+    def __init__(self, algorithm: Transform[None, Any], num_updates: int):
+        self.algorithm = algorithm
+        self.num_updates = num_updates
+        # Done once, here: what a call costs in Python is paid at every step of a run.
+        self._numbers, self._structure = partition(algorithm)
+
+    def __call__(self, agent: Agent, key: Key) -> tuple[Agent, Metrics]:
+        """Train for `num_updates` updates.
+
+        **Returns:** the trained agent, and metrics whose arrays begin with the axis
+        `num_updates`.
+
+        **Raises:** `WiringError` and `HyperparameterError` before anything is compiled.
+        """
+        numbers, structure = partition(_checked_agent(agent))
+        trained, metrics = _train(
+            self._numbers,
+            numbers,
+            _checked_key(key),
+            self._structure,
+            structure,
+            self.num_updates,
+        )
+        return combine(trained, structure), metrics
+
+    def init(self, agent: Tree, key: Key) -> TrainState:
+        """The state before the first update. `step`s from here make the same run as calling
+        the loop with the same agent and key.
+        """
+        numbers, structure = partition(_checked_agent(agent))
+        trained, algorithm, key = _init(
+            self._numbers, numbers, _checked_key(key), self._structure, structure
+        )
+        return TrainState(combine(trained, structure), algorithm, key)
+
+    def step(
+        self, state: TrainState, num_updates: int = 1, *, donate: bool = False
+    ) -> tuple[TrainState, Metrics]:
+        """`num_updates` updates from a state on.
+
+        **Arguments:**
+
+        - `donate`: hand the state's memory over to the next one. `state` cannot be used
+          afterwards.
+
+        **Returns:** the next state, and metrics whose arrays begin with `num_updates`.
+        """
+        check_count("anakin_loop: num_updates", num_updates)
+        numbers, structure = partition(state.agent)
+        step = _donating_steps if donate else _steps
+        carry, metrics = step(
+            (numbers, state.algorithm, state.key),
+            self._numbers,
+            self._structure,
+            structure,
+            num_updates,
+        )
+        trained, algorithm, key = carry
+        return TrainState(combine(trained, structure), algorithm, key), metrics
+
+
+# What is compiled is compiled here, once per structure: an algorithm's numbers and the
+# agent's arrays are arguments, everything else about them is static.
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4, 5))
+def _train(
+    numbers: list[Any],
+    agent: list[Any],
+    key: Key,
+    structure: Structure,
+    agent_structure: Structure,
+    num_updates: int,
+) -> tuple[list[Any], Metrics]:
+    carry = _begin(numbers, agent, key, structure, agent_structure)
+    (agent, _, _), metrics = _advance(carry, numbers, structure, agent_structure, num_updates)
+    return agent, metrics
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _init(
+    numbers: list[Any],
+    agent: list[Any],
+    key: Key,
+    structure: Structure,
+    agent_structure: Structure,
+) -> Any:
+    return _begin(numbers, agent, key, structure, agent_structure)
+
+
+def _begin(
+    numbers: list[Any],
+    agent: list[Any],
+    key: Key,
+    structure: Structure,
+    agent_structure: Structure,
+) -> Any:
+    algorithm = combine(numbers, structure)
+    agent = [jnp.asarray(leaf) for leaf in agent]
+    key, init_key = jax.random.split(key)
+    state = algorithm.init(combine(agent, agent_structure), init_key)
+    return agent, state, key
+
+
+def _advance(
+    carry: Any,
+    numbers: list[Any],
+    structure: Structure,
+    agent_structure: Structure,
+    num_updates: int,
+) -> tuple[Any, Metrics]:
+    algorithm = combine(numbers, structure)
+
+    def update(carry: Any, _: None) -> tuple[Any, Metrics]:
+        agent, state, key = carry
+        key, update_key = jax.random.split(key)
+        step = algorithm.update(combine(agent, agent_structure), state, None, update_key)
+        agent, _structure = partition(step.agent)
+        return (agent, step.state, key), step.metrics
+
+    return jax.lax.scan(update, carry, None, num_updates)
+
+
+_steps = jax.jit(_advance, static_argnums=(2, 3, 4))
+_donating_steps = jax.jit(_advance, static_argnums=(2, 3, 4), donate_argnums=0)
+
+
+def _checked_agent(agent: Any) -> Any:
+    if jax.tree.leaves(agent) and not isinstance(agent, jax.Array | np.ndarray):
+        return agent
+    raise WiringError(
+        explain(
+            "anakin_loop: agent",
+            wanted="an agent: an equinox module with parameters",
+            got=f"a {type(agent).__name__}",
+            fix="Call train(agent, key), the agent first.",
+        )
+    )
+
+
+def _checked_key(key: Any) -> Key:
+    dtype, shape = getattr(key, "dtype", None), np.shape(key)
+    if dtype is not None:
+        if jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ():
+            return key
+        if dtype == jnp.uint32 and len(shape) == 1:
+            return key
+    got = f"an array of shape {shape}" if dtype is not None else f"{key!r:.80}"
+    raise WiringError(
+        explain(
+            "anakin_loop: key",
+            wanted="one random key",
+            got=got,
+            fix="Pass jax.random.key(seed); for many seeds, "
+            "jax.vmap(train, in_axes=(None, 0))(agent, jax.random.split(key, n)).",
+        )
+    )
+
+
+def anakin_loop(algorithm: Transform[None, Any], num_updates: int) -> AnakinLoop:
+    """A whole training run as one pure function `(agent, key) -> (agent, metrics)`.
+
+        train = anakin_loop(algorithm, num_updates=60)
+        agent, metrics = train(agent, key)
+        agents, curves = jax.vmap(train, in_axes=(None, 0))(agent, jax.random.split(key, 256))
+
+    Acting and learning run in one compiled program on one device: the Anakin architecture
+    of Hessel et al. 2021, "Podracer architectures for scalable Reinforcement Learning".
+    The function compiles itself; `jax.jit(train)` works as well. It can be vmapped over
+    seeds and over hyperparameters, and differentiated. Another algorithm of the same
+    structure, with other floats in it, costs no compilation.
+
+    The same run in pieces, to be saved and resumed:
+
+        state = train.init(agent, key)
+        state, metrics = train.step(state, num_updates=10)
+
+    **Raises:** `WiringError` if `algorithm` is no transform, or wants data that nothing
+    before it gives; `HyperparameterError` if `num_updates` is not an int of at least 1.
+    """
+    check_is_transform("anakin_loop: algorithm", algorithm)
+    check_starts("anakin_loop", algorithm)
+    return AnakinLoop(algorithm, check_count("anakin_loop: num_updates", num_updates))

@@ -1,0 +1,91 @@
+"""How well an agent does: whole episodes, nothing learned."""
+
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from lerax_fx.core.bounds import check_count
+from lerax_fx.environments.env import ENVIRONMENT_AXIS
+from lerax_fx.environments.make import make
+from lerax_fx.loops.check_agent import check_actor_critic
+from lerax_fx.types import Key, Tree
+
+
+@final
+class Evaluation(eqx.Module):
+    """The episodes of an evaluation.
+
+    - `episode_return`: the sum of rewards of each, without discount.
+    - `episode_length`: the steps of each.
+    - `finished`: whether the episode came to its end within the steps allowed.
+    """
+
+    episode_return: Float[Array, " episodes"]
+    episode_length: Int[Array, " episodes"]
+    finished: Bool[Array, " episodes"]
+
+
+def evaluate(
+    env: Any,
+    agent: Any,
+    key: Key,
+    *,
+    num_episodes: int = 128,
+    greedy: bool = True,
+    max_steps: int = 10_000,
+) -> Evaluation:
+    """Run an agent for one episode in each of `num_episodes` environments.
+
+    **Arguments:**
+
+    - `env`: an [`Env`][lerax_fx.Env], an id, or a gymnax environment.
+    - `greedy`: act with the mode of the policy, instead of sampling from it.
+    - `max_steps`: where an episode is given up that does not end by itself.
+
+    **Raises:** as [`rollout`][lerax_fx.rollout].
+    """
+    environment = make(env)
+    check_count("evaluate: num_episodes", num_episodes)
+    check_count("evaluate: max_steps", max_steps)
+    check_actor_critic("evaluate: agent", agent, environment)
+
+    def begin(key: Key) -> Tree:
+        state, observation = environment.reset(key=key)
+        return state, observation, agent.initial_memory(), jnp.zeros(()), jnp.array(0), False
+
+    def one_step(carry: Tree, key: Key) -> Tree:
+        state, observation, memory, total, length, over = carry
+        action_key, step_key = jax.random.split(key)
+        next_memory, distribution, _ = agent.step(memory, observation)
+        action = distribution.mode() if greedy else distribution.sample(seed=action_key)
+        timestep = environment.advance(state, action, key=step_key)
+        earned = timestep.info.get("unscaled_reward", timestep.reward)
+        return (
+            timestep.state,
+            timestep.next_observation,
+            next_memory,
+            total + jnp.where(over, 0.0, earned),
+            length + ~over,
+            over | timestep.terminated | timestep.truncated,
+        )
+
+    def going_on(carry: Tree) -> Any:
+        (*_, over), _, steps = carry
+        return ~jnp.all(over) & (steps < max_steps)
+
+    def all_step(carry: Tree) -> Tree:
+        episodes, key, steps = carry
+        key, step_key = jax.random.split(key)
+        keys = jax.random.split(step_key, num_episodes)
+        episodes = jax.vmap(one_step, axis_name=ENVIRONMENT_AXIS)(episodes, keys)
+        return episodes, key, steps + 1
+
+    begin_key, key = jax.random.split(key)
+    keys = jax.random.split(begin_key, num_episodes)
+    episodes = jax.vmap(begin, axis_name=ENVIRONMENT_AXIS)(keys)
+    episodes, _, _ = jax.lax.while_loop(going_on, all_step, (episodes, key, 0))
+    *_, total, length, over = episodes
+    return Evaluation(total, length, over)
