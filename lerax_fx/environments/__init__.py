@@ -1,0 +1,67 @@
+"""Environments: what one is, how to make one, and wrappers around them."""
+
+from typing import TYPE_CHECKING, Any
+
+from lerax_fx.environments.env import ENVIRONMENT_AXIS, Env, Timestep
+from lerax_fx.environments.make import make
+from lerax_fx.environments.running_statistics import RunningStatistics
+from lerax_fx.environments.spaces import (
+    Box,
+    Dict,
+    Discrete,
+    MultiBinary,
+    MultiDiscrete,
+    Space,
+    Tuple,
+)
+from lerax_fx.environments.validate import check_env
+from lerax_fx.environments.wrappers import (
+    AbstractWrapper,
+    ClipAction,
+    FlattenObservation,
+    NormalizeObservation,
+    NormalizeReward,
+    RescaleAction,
+    TimeLimit,
+    WrapperState,
+    frozen,
+)
+
+if TYPE_CHECKING:
+    from lerax_fx.environments.gymnax import GymnaxEnv, GymnaxState
+
+__all__ = [
+    "ENVIRONMENT_AXIS",
+    "AbstractWrapper",
+    "Box",
+    "ClipAction",
+    "Dict",
+    "Discrete",
+    "Env",
+    "FlattenObservation",
+    "GymnaxEnv",
+    "GymnaxState",
+    "MultiBinary",
+    "MultiDiscrete",
+    "NormalizeObservation",
+    "NormalizeReward",
+    "RescaleAction",
+    "RunningStatistics",
+    "Space",
+    "TimeLimit",
+    "Timestep",
+    "Tuple",
+    "WrapperState",
+    "check_env",
+    "frozen",
+    "make",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """gymnax is imported when something of it is asked for, not before."""
+    if name in ("GymnaxEnv", "GymnaxState"):
+        from lerax_fx.environments import gymnax
+
+        return getattr(gymnax, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

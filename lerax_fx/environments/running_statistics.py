@@ -1,0 +1,79 @@
+"""The mean and the variance of all that was seen so far, kept without keeping it."""
+
+from typing import final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lerax_fx.environments.env import ENVIRONMENT_AXIS
+from lerax_fx.types import Scalar
+
+
+@final
+class RunningStatistics(eqx.Module):
+    """Count, mean and (population) variance, entry by entry.
+
+    Merged as in Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for
+    computing sample variances" (1979), but with the variance in place of the sum of
+    squares, which would outgrow a float32. The count is a float for the same end: at its
+    last exact value it stays, and the statistics go on as a moving average; an int would
+    overflow.
+    """
+
+    count: Scalar
+    mean: Float[Array, "*shape"]
+    variance: Float[Array, "*shape"]
+
+    @staticmethod
+    def start(shape: tuple[int, ...]) -> "RunningStatistics":
+        """Of nothing yet. Normalising by them changes nothing."""
+        return RunningStatistics(jnp.zeros(()), jnp.zeros(shape), jnp.zeros(shape))
+
+    @staticmethod
+    def of(batch: Float[Array, "batch *shape"]) -> "RunningStatistics":
+        """Of one batch alone, over its first axis."""
+        count = jnp.full((), batch.shape[0], float)
+        if batch.shape[0] == 0:
+            return RunningStatistics.start(batch.shape[1:])
+        return RunningStatistics(count, batch.mean(0), batch.var(0))
+
+    @staticmethod
+    def across_environments(value: Float[Array, "*shape"]) -> "RunningStatistics":
+        """Of the values that all environments of the batch have just now; of this one
+        value where [`ENVIRONMENT_AXIS`][lerax_fx.environments.ENVIRONMENT_AXIS] is unbound.
+        """
+        value = jax.lax.stop_gradient(value)
+        try:
+            number = jax.lax.axis_size(ENVIRONMENT_AXIS)
+        except NameError:  # what JAX raises for an axis that no vmap around us has named
+            return RunningStatistics(jnp.ones(()), value, jnp.zeros_like(value))
+        mean = jax.lax.pmean(value, ENVIRONMENT_AXIS)
+        variance = jax.lax.pmean(jnp.square(value - mean), ENVIRONMENT_AXIS)
+        return RunningStatistics(jnp.full((), number, float), mean, variance)
+
+    def update(self, batch: Float[Array, "batch *shape"]) -> "RunningStatistics":
+        """With a batch more."""
+        return self.merge(RunningStatistics.of(batch))
+
+    def merge(self, other: "RunningStatistics") -> "RunningStatistics":
+        """Of what both have seen, as if one had seen it all. Either may have seen nothing."""
+        count = self.count + other.count
+        share = other.count / jnp.maximum(count, 1.0)
+        difference = other.mean - self.mean
+        between = share * (1.0 - share) * jnp.square(difference)
+        within = (1.0 - share) * self.variance + share * other.variance
+        return RunningStatistics(count, self.mean + share * difference, within + between)
+
+    def scale(self, epsilon: Float[Array, ""] | float = 1e-8) -> Float[Array, "*shape"]:
+        """What to divide by: the standard deviation; 1 where nothing has varied so far."""
+        varied = self.variance > 0.0
+        # The root is taken of a safe value: at 0 its gradient would be infinite.
+        return jnp.where(varied, jnp.sqrt(jnp.where(varied, self.variance, 1.0) + epsilon), 1.0)
+
+    def normalize(
+        self, value: Float[Array, "*shape"], epsilon: Float[Array, ""] | float = 1e-8
+    ) -> Float[Array, "*shape"]:
+        """A value in standard deviations from the mean."""
+        return (value - self.mean) / self.scale(epsilon)

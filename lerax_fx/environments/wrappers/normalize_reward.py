@@ -1,0 +1,109 @@
+"""Rewards of a size that does not depend on the environment."""
+
+from typing import Any, final
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from lerax_fx.core.bounds import Interval, check_number
+from lerax_fx.environments.env import Env
+from lerax_fx.environments.make import make
+from lerax_fx.environments.running_statistics import RunningStatistics
+from lerax_fx.environments.wrappers.shared import first_of_batch
+from lerax_fx.environments.wrappers.wrapper import AbstractWrapper, WrapperState
+from lerax_fx.types import Key, Scalar, ScalarLike, Tree
+
+
+@final
+class RewardMemory(eqx.Module):
+    """What `NormalizeReward` remembers.
+
+    - `reward`: the last one, before it was scaled.
+    - `discounted`: the discounted sum of the episode's rewards so far.
+    - `statistics`: those of `discounted`, over all environments and episodes.
+    """
+
+    reward: Scalar
+    discounted: Scalar
+    statistics: RunningStatistics
+
+
+@final
+class NormalizeReward(AbstractWrapper):
+    """Divide rewards by the standard deviation of the discounted sum of rewards so far.
+
+    After Engstrom et al., "Implementation Matters in Deep Policy Gradients" (2020), and
+    `VecNormalize` of OpenAI's baselines: nothing is subtracted, the sign stays. The
+    statistics are shared by all environments of a batch and outlive episodes. The reward
+    as it was is in `info["unscaled_reward"]`; episode returns are counted with that.
+
+    **Arguments:**
+
+    - `env`: an `Env`, or what [`make`][lerax_fx.make] makes one of.
+    - `discount`: in [0, 1]; that of the algorithm.
+    - `clip`: the largest magnitude that is let through.
+    - `epsilon`: added to the variance.
+    - `statistics`: fixed ones, which are never updated. [`frozen`][lerax_fx.environments.frozen]
+      takes them out of a state.
+
+    **Raises:** `HyperparameterError` for values out of range.
+    """
+
+    env: Env
+    discount: ScalarLike
+    clip: ScalarLike
+    epsilon: ScalarLike
+    statistics: RunningStatistics | None
+
+    def __init__(
+        self,
+        env: Any,
+        *,
+        discount: ScalarLike = 0.99,
+        clip: ScalarLike = 10.0,
+        epsilon: ScalarLike = 1e-8,
+        statistics: RunningStatistics | None = None,
+    ):
+        self.env = make(env)
+        positive = Interval(0.0, open_low=True)
+        self.discount = check_number("NormalizeReward: discount", discount, Interval(0.0, 1.0))
+        self.clip = check_number("NormalizeReward: clip", clip, positive)
+        self.epsilon = check_number("NormalizeReward: epsilon", epsilon, Interval(0.0))
+        self.statistics = statistics
+
+    def wrap_reward(self, memory: RewardMemory, reward: Scalar) -> Scalar:
+        # The remembered one, not `reward`: where rewards are random, that one was drawn
+        # anew, and would not be the `unscaled_reward` that is reported.
+        del reward
+        scaled = memory.reward / memory.statistics.scale(self.epsilon)
+        return jnp.clip(scaled, -self.clip, self.clip)
+
+    def memory_info(self, memory: RewardMemory) -> dict[str, Any]:
+        return {"unscaled_reward": memory.reward}
+
+    def first_memory(self) -> RewardMemory:
+        nothing = jnp.zeros(())
+        return RewardMemory(nothing, nothing, self.statistics or RunningStatistics.start(()))
+
+    def next_memory(
+        self, state: WrapperState, action: Tree, next_state: Tree, *, key: Key
+    ) -> RewardMemory:
+        reward = self.env.reward(state.env, action, next_state, key=key)
+        memory: RewardMemory = state.memory
+        discounted = reward + self.discount * memory.discounted
+        if self.statistics is not None:
+            return RewardMemory(reward, discounted, self.statistics)
+        seen = RunningStatistics.across_environments(discounted)
+        return RewardMemory(reward, discounted, memory.statistics.merge(seen))
+
+    def restart_memory(self, memory: RewardMemory, fresh: RewardMemory) -> RewardMemory:
+        return RewardMemory(fresh.reward, fresh.discounted, memory.statistics)
+
+    def freeze(self, memory: RewardMemory) -> "NormalizeReward":
+        return NormalizeReward(
+            self.env,
+            discount=self.discount,
+            clip=self.clip,
+            epsilon=self.epsilon,
+            statistics=first_of_batch(memory.statistics, self.first_memory().statistics),
+        )
