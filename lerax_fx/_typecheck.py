@@ -10,8 +10,13 @@ It is read once, when `lerax_fx` is first imported; `recipes` is checked with it
 """
 
 import os
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final
+from types import CodeType, ModuleType
+from typing import Any, Final
 
 VARIABLE: Final = "LERAX_FX_TYPECHECK"
 PACKAGES: Final = ("lerax_fx", "recipes")
@@ -33,8 +38,40 @@ def install_from_environment() -> str | None:
     _check_usable(choice)
     from jaxtyping import install_import_hook
 
-    install_import_hook(PACKAGES, CHECKERS[choice])
+    hook = install_import_hook(PACKAGES, CHECKERS[choice]).hook
+    sys.meta_path[sys.meta_path.index(hook)] = _Finder(hook)
     return choice
+
+
+class _Finder(MetaPathFinder):
+    """jaxtyping's finder, whose checked bytecode is never written to disk.
+
+    jaxtyping files it under a name of its own, but not for `python -m recipes.ppo`, where
+    `runpy` asks the loader for the code itself. The checked code then took the place of
+    the plain one, and every later import without checks failed on a KeyError.
+    """
+
+    def __init__(self, hook: MetaPathFinder):
+        self.hook = hook
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = self.hook.find_spec(fullname, path, target)
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+class _Loader(SourceFileLoader):
+    def __init__(self, checked: SourceFileLoader):
+        super().__init__(checked.name, checked.path)
+        self.checked = checked
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        code: Any = self.checked.source_to_code(self.get_data(path), path)
+        return code
 
 
 def _check_usable(choice: str) -> None:
@@ -47,24 +84,18 @@ def _check_usable(choice: str) -> None:
     try:
         installed = version(choice)
     except PackageNotFoundError:
-        installed = None
+        installed = "none installed"
     # typeguard 4 parses annotations itself, and jaxtyping's shapes are no expressions.
-    if choice == "typeguard" and not (installed or "").startswith("2.13."):
+    if choice == "typeguard" and not installed.startswith("2.13."):
         _refuse(
             wanted="typeguard 2.13",
-            got=f"typeguard {installed}" if installed else "no typeguard installed",
+            got=installed,
             fix="Install it with: pip install 'lerax-fx[typeguard]'.",
-        )
-    if installed is None:
-        _refuse(
-            wanted=f"{choice} to be installed",
-            got="no such package",
-            fix=f"Install it with: pip install {choice}.",
         )
 
 
 def _refuse(*, wanted: str, got: str, fix: str) -> None:
-    # Imported here, so that with checks on this module is checked as well.
+    # Imported here, so that with checks on that module is checked as well.
     from lerax_fx.errors import HyperparameterError, explain
 
     raise HyperparameterError(
