@@ -68,6 +68,7 @@ from lerax_fx.loops import (  # noqa: E402
     anakin_loop,
     evaluate,
     rollout,
+    updates_in,
 )
 from lerax_fx.losses import (  # noqa: E402
     Loss,
@@ -81,3 +82,4 @@ from lerax_fx.losses import (  # noqa: E402
     value_loss,
 )
 from lerax_fx.optimization import anneal, minimize  # noqa: E402
+from lerax_fx.types import Key, Metrics  # noqa: E402

@@ -1,6 +1,7 @@
 """The training loop: a whole run as one pure function."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, TypeVar, final
 
 import equinox as eqx
@@ -12,7 +13,7 @@ from lerax_fx.core.bounds import check_count
 from lerax_fx.core.hyperparameters import Structure, combine, partition
 from lerax_fx.core.transform import Transform
 from lerax_fx.core.wiring import check_is_transform, check_starts
-from lerax_fx.errors import WiringError, explain
+from lerax_fx.errors import HyperparameterError, WiringError, explain
 from lerax_fx.types import Key, Metrics, Tree
 
 Agent = TypeVar("Agent")
@@ -98,6 +99,24 @@ class AnakinLoop:
         )
         trained, algorithm, key = carry
         return TrainState(combine(trained, structure), algorithm, key), metrics
+
+    def compile_step(
+        self, state: TrainState, num_updates: int = 1, *, donate: bool = False
+    ) -> Callable[[TrainState], tuple[TrainState, Metrics]]:
+        """[`step`][] compiled ahead of time, for states like this one."""
+        check_count("anakin_loop: num_updates", num_updates)
+        numbers, structure = partition(state.agent)
+        steps = _donating_steps if donate else _steps
+        carry = numbers, state.algorithm, state.key
+        static = self._structure, structure, num_updates
+        compiled = steps.lower(carry, self._numbers, *static).compile()
+
+        def step(state: TrainState) -> tuple[TrainState, Metrics]:
+            carry = partition(state.agent)[0], state.algorithm, state.key
+            (trained, algorithm, key), metrics = compiled(carry, self._numbers)
+            return TrainState(combine(trained, structure), algorithm, key), metrics
+
+        return step
 
 
 # What is compiled is compiled here, once per structure: an algorithm's numbers and the
@@ -196,6 +215,24 @@ def _checked_key(key: Any) -> Key:
             "jax.vmap(train, in_axes=(None, 0))(agent, jax.random.split(key, n)).",
         )
     )
+
+
+def updates_in(total_steps: int, *, num_envs: int, num_steps: int) -> int:
+    """How many whole updates of `num_envs * num_steps` environment steps are in a budget.
+
+    **Raises:** `HyperparameterError` if there is not even one.
+    """
+    batch = check_count("num_envs", num_envs) * check_count("num_steps", num_steps)
+    if check_count("total_steps", total_steps) < batch:
+        raise HyperparameterError(
+            explain(
+                "total_steps",
+                wanted=f"at least one update: num_envs * num_steps = {batch} steps",
+                got=f"{total_steps}",
+                fix="Raise total_steps, or lower num_envs or num_steps.",
+            )
+        )
+    return total_steps // batch
 
 
 def anakin_loop(algorithm: Transform[None, Any], num_updates: int) -> AnakinLoop:

@@ -1,0 +1,163 @@
+"""What every recipe has in the shell: flags, a progress bar, a summary."""
+
+import dataclasses
+import functools
+import inspect
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import jax
+import numpy as np
+
+import lerax_fx as fx
+from lerax_fx.core.arguments import check_names
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Make = Callable[..., tuple[Any, fx.AnakinLoop]]
+
+EVALUATION_EPISODES = 128
+_CALLS = 50  # into how many pieces a run is cut, at least, for the bar to move
+
+
+def recipe(make: Callable[P, R]) -> Callable[P, R]:
+    """Give a recipe's `make` errors for people: a misspelt option is named, with the
+    option that was probably meant. **Raises:** `HyperparameterError`.
+    """
+    known = list(inspect.signature(make).parameters)
+
+    @functools.wraps(make)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        check_names(f"{make.__module__}.make", kwargs, known)
+        return make(*args, **kwargs)
+
+    return checked
+
+
+def main(make: Make) -> None:
+    """Run a recipe from the shell; its options are the flags."""
+    import tyro
+
+    options = tyro.cli(options_of(make), description=inspect.getdoc(inspect.getmodule(make)))
+    settings = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    as_json, seed, env = (settings.pop(name) for name in ("json", "seed", "env"))
+    try:
+        summary = run(make, env, seed, settings, show=not as_json)
+    except fx.LeraxError as error:
+        raise SystemExit(f"{type(error).__name__}: {error}") from error
+    if as_json:
+        print(json.dumps(summary))
+
+
+def options_of(make: Make) -> type[Any]:
+    """A dataclass of a recipe's options, for the command line: those of `make`, a seed,
+    and whether the summary is to be JSON.
+    """
+    import tyro
+
+    fields: list[tuple[str, Any, Any]] = []
+    for name, parameter in inspect.signature(make).parameters.items():
+        if name == "key":
+            continue
+        kind = type(parameter.default)
+        if name.endswith("_"):  # lambda_ is a keyword of Python, not of the shell
+            aliases = (f"--{name}", f"--{name[:-1]}-")
+            kind = Annotated[kind, tyro.conf.arg(name=name.rstrip("_"), aliases=aliases)]
+        fields.append((name, kind, parameter.default))
+    fields += [("seed", int, 0), ("json", bool, False)]
+    return dataclasses.make_dataclass("Options", fields, frozen=True)
+
+
+def run(
+    make: Make, env: Any, seed: int, settings: dict[str, Any], *, show: bool = True
+) -> dict[str, Any]:
+    """Train, evaluate, and give the summary, shown or not.
+
+    This is the one place where a clock is read. The run is cut into equal pieces, between
+    which the bar moves; cut or not, it is the same run.
+    """
+    began = time.perf_counter()
+    agent_key, train_key, evaluate_key = jax.random.split(jax.random.key(seed), 3)
+    agent, train = make(env, key=agent_key, **settings)
+    per_call = piece(train.num_updates)
+
+    compile_began = time.perf_counter()
+    state = train.init(agent, train_key)
+    step = train.compile_step(state, per_call, donate=True)
+    compile_seconds = time.perf_counter() - compile_began
+
+    train_began = time.perf_counter()
+    steps = 0
+    with progress(train.num_updates, show) as advance:
+        for _ in range(train.num_updates // per_call):
+            state, metrics = step(state)
+            steps = int(metrics["steps"][-1])
+            advance(per_call, metrics)
+    jax.block_until_ready(state.agent)
+    train_seconds = time.perf_counter() - train_began
+
+    evaluation = fx.evaluate(env, state.agent, evaluate_key, num_episodes=EVALUATION_EPISODES)
+    summary = {
+        "env": fx.make(env).name,
+        "seed": seed,
+        "steps": steps,
+        "eval_return_mean": float(evaluation.episode_return.mean()),
+        "eval_return_std": float(evaluation.episode_return.std()),
+        "steps_per_second": steps / train_seconds,
+        "compile_seconds": compile_seconds,
+        "wall_seconds": time.perf_counter() - began,
+    }
+    if show:
+        show_summary(summary)
+    return summary
+
+
+def piece(num_updates: int) -> int:
+    """How many updates are made between two moves of the bar: the largest divisor of
+    `num_updates` that leaves at least `_CALLS` pieces, or 1.
+    """
+    largest = max(1, num_updates // _CALLS)
+    return next(size for size in range(largest, 0, -1) if num_updates % size == 0)
+
+
+@contextmanager
+def progress(num_updates: int, show: bool) -> Iterator[Callable[[int, fx.Metrics], None]]:
+    """A live bar with the latest return; the function that moves it."""
+    if not show:
+        yield lambda updates, metrics: None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.fields[steps]:>11,} steps"),
+        BarColumn(),
+        TextColumn("return {task.fields[episode_return]:>8.1f}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as bar:
+        task = bar.add_task("", total=num_updates, steps=0, episode_return=math.nan)
+
+        def advance(updates: int, metrics: fx.Metrics) -> None:
+            returns = np.asarray(metrics["episode_return"])
+            known = returns[~np.isnan(returns)]
+            # A piece in which no episode ended leaves the return as it was.
+            latest = {"episode_return": float(known.mean())} if known.size else {}
+            bar.update(task, advance=updates, steps=int(metrics["steps"][-1]), **latest)
+
+        yield advance
+
+
+def show_summary(summary: dict[str, Any]) -> None:
+    """Print the summary of a run for people."""
+    print(
+        f"{summary['env']}, seed {summary['seed']}: "
+        f"return {summary['eval_return_mean']:.1f} +- {summary['eval_return_std']:.1f} "
+        f"(greedy, mean and deviation over {EVALUATION_EPISODES} episodes)\n"
+        f"{summary['steps']:,} steps at {summary['steps_per_second']:,.0f} a second, "
+        f"after {summary['compile_seconds']:.1f} s to compile; "
+        f"{summary['wall_seconds']:.1f} s in all"
+    )
