@@ -59,7 +59,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """gymnax is imported when something of it is asked for, not before."""
+    """Import gymnax when something of it is asked for, not before."""
     if name in ("GymnaxEnv", "GymnaxState"):
         from lerax_fx.environments import gymnax
 

@@ -144,11 +144,8 @@ class Env(eqx.Module):
         done = timestep.terminated | timestep.truncated
         # Selected, not observed anew: where observations are random, the one that is
         # acted on next must be `next_observation` itself while the episode runs.
-        state, observation = jax.tree.map(
-            lambda new, old: jnp.where(done, new, old),
-            (again, first),
-            (timestep.state, timestep.next_observation),
-        )
+        state = _select(done, again, timestep.state)
+        observation = _select(done, first, timestep.next_observation)
         return Timestep(
             state,
             observation,
@@ -165,6 +162,13 @@ class Env(eqx.Module):
         timestep = self.advance(state, action, key=advance_key)
         fresh = self.initial(key=fresh_key)
         return self.auto_reset(timestep, fresh, key=observation_key)
+
+
+def _select(condition: Flag, this: Tree, that: Tree) -> Tree:
+    def select(one: Any, other: Any) -> Any:
+        return jnp.where(condition, one, other)
+
+    return jax.tree.map(select, this, that)
 
 
 def _keys(key: Key, number: int) -> list[Key]:

@@ -6,13 +6,12 @@ Importing this module imports gymnax, which takes a while: it is left to
 
 import difflib
 import functools
-from typing import Any, final
+from typing import Any, cast, final
 
 import equinox as eqx
 import gymnax
 import jax
 import jax.numpy as jnp
-import numpy as np
 from gymnax.environments import spaces as gymnax_spaces
 from gymnax.environments.environment import Environment
 
@@ -24,7 +23,7 @@ from lerax_fx.types import Flag, Key, Scalar, Tree
 
 @final
 class GymnaxState(eqx.Module):
-    """gymnax's own state, and what its step gave along with it, so that nothing is
+    """A state of gymnax's own, and what its step gave along with it, so that nothing is
     computed again when it is asked for.
     """
 
@@ -130,7 +129,7 @@ def with_params(env: GymnaxEnv, changes: dict[str, Any]) -> GymnaxEnv:
 
     **Raises:** `EnvironmentSetupError` for a name that it does not have.
     """
-    known = sorted(vars(env.params))
+    known = sorted(cast("dict[str, Any]", vars(env.params)))
     for name in changes:
         if name not in known:
             raise EnvironmentSetupError(
@@ -145,7 +144,7 @@ def with_params(env: GymnaxEnv, changes: dict[str, Any]) -> GymnaxEnv:
     return GymnaxEnv(env.environment, env.params.replace(**typed))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _environment(name: str) -> Any:
     """One object for each id: it is compared by identity, and two algorithms on the same
     environment must share one compiled program.
@@ -214,4 +213,6 @@ def _strong(leaf: Any) -> Any:
     make it of another type than its successors.
     """
     dtype = jnp.result_type(leaf)
-    return leaf if jnp.issubdtype(dtype, jax.dtypes.extended) else jnp.asarray(leaf, np.dtype(dtype))
+    if jnp.issubdtype(dtype, jax.dtypes.extended):  # a typed random key
+        return leaf
+    return jnp.asarray(leaf, dtype)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lerax_fx.environments.env import ENVIRONMENT_AXIS
-from lerax_fx.types import Scalar
+from lerax_fx.types import Scalar, ScalarLike
 
 
 @final
@@ -49,8 +49,8 @@ class RunningStatistics(eqx.Module):
             number = jax.lax.axis_size(ENVIRONMENT_AXIS)
         except NameError:  # what JAX raises for an axis that no vmap around us has named
             return RunningStatistics(jnp.ones(()), value, jnp.zeros_like(value))
-        mean = jax.lax.pmean(value, ENVIRONMENT_AXIS)
-        variance = jax.lax.pmean(jnp.square(value - mean), ENVIRONMENT_AXIS)
+        mean: Array = jax.lax.pmean(value, ENVIRONMENT_AXIS)
+        variance: Array = jax.lax.pmean(jnp.square(value - mean), ENVIRONMENT_AXIS)
         return RunningStatistics(jnp.full((), number, float), mean, variance)
 
     def update(self, batch: Float[Array, "batch *shape"]) -> "RunningStatistics":
@@ -66,14 +66,14 @@ class RunningStatistics(eqx.Module):
         within = (1.0 - share) * self.variance + share * other.variance
         return RunningStatistics(count, self.mean + share * difference, within + between)
 
-    def scale(self, epsilon: Float[Array, ""] | float = 1e-8) -> Float[Array, "*shape"]:
+    def scale(self, epsilon: ScalarLike = 1e-8) -> Float[Array, "*shape"]:
         """What to divide by: the standard deviation; 1 where nothing has varied so far."""
         varied = self.variance > 0.0
         # The root is taken of a safe value: at 0 its gradient would be infinite.
         return jnp.where(varied, jnp.sqrt(jnp.where(varied, self.variance, 1.0) + epsilon), 1.0)
 
     def normalize(
-        self, value: Float[Array, "*shape"], epsilon: Float[Array, ""] | float = 1e-8
+        self, value: Float[Array, "*shape"], epsilon: ScalarLike = 1e-8
     ) -> Float[Array, "*shape"]:
         """A value in standard deviations from the mean."""
         return (value - self.mean) / self.scale(epsilon)

@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Num
 
 from lerax_fx.core.bounds import check_count
@@ -103,7 +104,7 @@ class Box(Space):
         return bool(sides.all()) if isinstance(sides, np.ndarray) else sides.all()
 
     def sample(self, key: Key) -> Tree:
-        if np.issubdtype(self._dtype, np.floating):
+        if jnp.issubdtype(self._dtype, jnp.floating):
             return self._sample_float(key)
         return self._sample_whole(key)
 
@@ -196,9 +197,7 @@ class MultiDiscrete(Space):
     def __init__(self, nvec: Iterable[int]):
         sizes = list(nvec)
         check_count("MultiDiscrete: length of nvec", len(sizes))
-        self.nvec = tuple(
-            check_count(f"MultiDiscrete: nvec[{i}]", n) for i, n in enumerate(sizes)
-        )
+        self.nvec = tuple(check_count(f"MultiDiscrete: nvec[{i}]", n) for i, n in enumerate(sizes))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -276,9 +275,7 @@ class Tuple(Space):
     spaces: tuple[Space, ...]
 
     def __init__(self, spaces: Iterable[Space]):
-        self.spaces = tuple(
-            _space(f"Tuple: spaces[{i}]", space) for i, space in enumerate(spaces)
-        )
+        self.spaces = tuple(_space(f"Tuple: spaces[{i}]", space) for i, space in enumerate(spaces))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -331,9 +328,7 @@ class Dict(Space):
                         fix="Name each space.",
                     )
                 )
-        self.spaces = {
-            key: _space(f"Dict: spaces[{key!r}]", spaces[key]) for key in sorted(spaces)
-        }
+        self.spaces = {key: _space(f"Dict: spaces[{key!r}]", spaces[key]) for key in sorted(spaces)}
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -371,10 +366,10 @@ def _bound(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) 
     """A bound in full: numpy's where the value is known, so that nothing is put on a
     device to describe a space.
     """
-    traced = isinstance(value, jax.core.Tracer)
+    traced = isinstance(value, Tracer)
     try:
         if traced:
-            return jnp.broadcast_to(value, shape).astype(dtype)
+            return jnp.broadcast_to(cast(Any, value), shape).astype(dtype)
         return np.broadcast_to(_fit(np.asarray(value), dtype), shape)
     except (TypeError, ValueError) as error:
         raise HyperparameterError(
@@ -410,9 +405,9 @@ def _check_order(low: Any, high: Any) -> None:
 
 def _is_finite(bound: Any, dtype: np.dtype[Any]) -> Any:
     """Whether a bound bounds: many environments write the largest float for infinity."""
-    if not np.issubdtype(dtype, np.floating):
+    if not jnp.issubdtype(dtype, jnp.floating):
         return np.ones(np.shape(bound), bool)
-    return abs(bound) < jnp.finfo(dtype).max
+    return abs(cast(Any, bound)) < float(cast(Any, jnp.finfo(dtype)).max)
 
 
 def _is_array_of(x: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:

@@ -1,7 +1,7 @@
 """Whether an environment keeps to the contract of `Env`."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -23,28 +23,35 @@ def check_env(env: Env) -> None:
     """
     call = _Caller(env.name)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    action = call("action_space.sample", lambda k: env.action_space.sample(k), key)
-    element = call("observation_space.sample", lambda k: env.observation_space.sample(k), key)
+    action = call("action_space.sample", env.action_space.sample, key)
+    element = call("observation_space.sample", env.observation_space.sample, key)
 
-    state = call("initial", lambda k: env.initial(key=k), key)
-    following = call("transition", lambda s, a, k: env.transition(s, a, key=k), state, action, key)
+    state = call("initial", _keyed(env.initial), key)
+    following = call("transition", _keyed(env.transition), state, action, key)
     _same(f"{env.name}: transition", "a state like initial's", state, following)
     again = call("restart", env.restart, following, state)
     _same(f"{env.name}: restart", "a state like initial's", state, again)
 
-    seen = call("observation", lambda s, k: env.observation(s, key=k), state, key)
+    observation = call("observation", _keyed(env.observation), state, key)
     wanted = f"an element of {env.observation_space!r}"
-    _same(f"{env.name}: observation", wanted, element, seen)
+    _same(f"{env.name}: observation", wanted, element, observation)
 
-    reward = call(
-        "reward", lambda s, a, n, k: env.reward(s, a, n, key=k), state, action, following, key
-    )
-    _scalar(f"{env.name}: reward", "float", reward)
-    _scalar(f"{env.name}: terminal", "bool", call("terminal", lambda s, k: env.terminal(s, key=k), state, key))
+    step = (state, action, following)
+    _scalar(f"{env.name}: reward", "float", call("reward", _keyed(env.reward), *step, key))
+    _scalar(f"{env.name}: terminal", "bool", call("terminal", _keyed(env.terminal), state, key))
     _scalar(f"{env.name}: truncate", "bool", call("truncate", env.truncate, state))
     _info(f"{env.name}: state_info", call("state_info", env.state_info, state))
-    info = call("transition_info", env.transition_info, state, action, following)
+    info = call("transition_info", env.transition_info, *step)
     _info(f"{env.name}: transition_info", info)
+
+
+def _keyed(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method with its key as the last argument."""
+
+    def call(*args: Tree) -> Any:
+        return method(*args[:-1], key=args[-1])
+
+    return call
 
 
 class _Caller:
@@ -71,11 +78,12 @@ class _Caller:
 
 
 def _same(where: str, wanted: str, expected: Tree, found: Tree) -> None:
-    structure, other = jax.tree.structure(expected), jax.tree.structure(found)
+    structure = cast(Any, jax.tree.structure(expected))
+    other = cast(Any, jax.tree.structure(found))
     if structure != other:
         raise _misfit(where, f"{wanted}, {structure}", f"{other}")
-    pairs = zip(jax.tree_util.tree_leaves_with_path(expected), jax.tree.leaves(found), strict=True)
-    for (path, one), another in pairs:
+    paths = cast("list[Any]", jax.tree_util.tree_leaves_with_path(expected))
+    for (path, one), another in zip(paths, jax.tree.leaves(found), strict=True):
         if one.shape != another.shape or one.dtype != another.dtype:
             at = jax.tree_util.keystr(path)
             raise _misfit(where + at, f"{wanted}, {_spec(one)}", _spec(another))

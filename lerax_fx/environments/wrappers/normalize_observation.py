@@ -3,7 +3,6 @@
 from typing import Any, final
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from lerax_fx.core.bounds import Interval, check_number
@@ -60,7 +59,8 @@ class NormalizeObservation(AbstractWrapper):
         self.statistics = statistics
 
     def wrap_observation_space(self, space: Space) -> Box:
-        return Box(-self.clip, self.clip, space.shape, space.dtype)
+        limit = jnp.asarray(self.clip)
+        return Box(-limit, limit, space.shape, space.dtype)
 
     def wrap_observation(
         self, memory: RunningStatistics | tuple[()], observation: Float[Array, "*shape"]
@@ -68,7 +68,8 @@ class NormalizeObservation(AbstractWrapper):
         statistics = memory if isinstance(memory, RunningStatistics) else self.statistics
         assert statistics is not None, "a memory without statistics is that of fixed ones"
         normal = statistics.normalize(observation, self.epsilon)
-        return jnp.clip(normal, -self.clip, self.clip).astype(observation.dtype)
+        limit = jnp.asarray(self.clip)
+        return jnp.clip(normal, -limit, limit).astype(observation.dtype)
 
     def first_memory(self) -> RunningStatistics | tuple[()]:
         if self.statistics is not None:
@@ -103,7 +104,7 @@ class NormalizeObservation(AbstractWrapper):
 
 def _require_floats(env: Env) -> None:
     space = env.observation_space
-    if isinstance(space, Box) and np.issubdtype(space.dtype, np.floating):
+    if isinstance(space, Box) and jnp.issubdtype(space.dtype, jnp.floating):
         return
     raise EnvironmentSetupError(
         explain(

@@ -76,7 +76,8 @@ class NormalizeReward(AbstractWrapper):
         # anew, and would not be the `unscaled_reward` that is reported.
         del reward
         scaled = memory.reward / memory.statistics.scale(self.epsilon)
-        return jnp.clip(scaled, -self.clip, self.clip)
+        limit = jnp.asarray(self.clip)
+        return jnp.clip(scaled, -limit, limit)
 
     def memory_info(self, memory: RewardMemory) -> dict[str, Any]:
         return {"unscaled_reward": memory.reward}

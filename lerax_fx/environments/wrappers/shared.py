@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lerax_fx.environments.env import Env
 from lerax_fx.environments.spaces import Box
@@ -27,7 +26,7 @@ def float_box(wrapper: str, env: Env) -> Box:
     **Raises:** `EnvironmentSetupError` for any other.
     """
     space = env.action_space
-    if isinstance(space, Box) and np.issubdtype(space.dtype, np.floating):
+    if isinstance(space, Box) and jnp.issubdtype(space.dtype, jnp.floating):
         return space
     raise EnvironmentSetupError(
         explain(

@@ -125,9 +125,7 @@ class AbstractWrapper(Env):
         """What is remembered in the first state of all: a PyTree of arrays."""
         return ()
 
-    def next_memory(
-        self, state: WrapperState, action: Tree, next_state: Tree, *, key: Key
-    ) -> Tree:
+    def next_memory(self, state: WrapperState, action: Tree, next_state: Tree, *, key: Key) -> Tree:
         """What is remembered after a transition. `action` and `next_state` are the wrapped
         environment's.
         """
@@ -142,7 +140,7 @@ class AbstractWrapper(Env):
         return fresh
 
     def freeze(self, memory: Tree) -> Env:
-        """This wrapper with the statistics in `memory` for good; itself if it has none."""
+        """The wrapper with the statistics in `memory` for good; itself if it has none."""
         del memory
         return self
 
@@ -159,4 +157,8 @@ def frozen(env: Env, state: Tree) -> Env:
     if not isinstance(env, AbstractWrapper):
         return env
     fixed = env.freeze(state.memory)
-    return eqx.tree_at(lambda wrapper: wrapper.env, fixed, frozen(env.env, state.env))
+    return eqx.tree_at(_wrapped, fixed, frozen(env.env, state.env))
+
+
+def _wrapped(env: Any) -> Env:
+    return env.env
