@@ -6,12 +6,15 @@ from typing import Any, final
 import equinox as eqx
 import jax
 import numpy as np
+import optax
 
 from lerax_fx.core.chain import Chain
-from lerax_fx.core.hyperparameters import named_hyperparameters
+from lerax_fx.core.hyperparameters import is_hyperparameter, named_hyperparameters
 from lerax_fx.core.lift import FunctionTransform
 from lerax_fx.core.transform import Inside, Transform
 from lerax_fx.core.wiring import check_input, check_is_transform, check_starts, check_step
+from lerax_fx.environments.env import Env
+from lerax_fx.losses.loss import Loss
 from lerax_fx.types import Tree
 
 _HEADINGS = ("stage", "takes", "gives", "state", "hyperparameters")
@@ -152,17 +155,17 @@ def _settings(stage: Transform[Any, Any]) -> str:
 
 
 def _shown(field: str, value: Any) -> dict[str, Any]:
-    settings = getattr(value, "settings", None)
-    if settings is not None:
-        return settings
+    if isinstance(value, Loss):
+        return {field: value.formula}
+    if isinstance(value, Env):
+        return {field: value.name}
     if isinstance(value, int | float | str) or eqx.is_array(value):
         return {field: value}
-    if hasattr(value, "name"):
-        return {field: value.name}
-    if callable(value):
-        return {} if value.__name__ == "whole_agent" else {field: value.__name__}
-    numbers = named_hyperparameters(value)
-    return {name.split("/")[-1]: number for name, number in numbers.items()}
+    if isinstance(value, optax.GradientTransformation):
+        # What `init` closes over, `update` does as well.
+        numbers = named_hyperparameters(value.update)
+        return {name.split("/")[-1]: number for name, number in numbers.items()}
+    return {}
 
 
 def _short(value: Any) -> str:
@@ -174,5 +177,5 @@ def _short(value: Any) -> str:
 
 
 def _abstract(agent: Any) -> Any:
-    arrays, rest = eqx.partition(agent, eqx.is_inexact_array_like)
+    arrays, rest = eqx.partition(agent, is_hyperparameter)
     return eqx.combine(eqx.filter_eval_shape(lambda tree: tree, arrays), rest)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from lerax_fx.core.bounds import check_count
+from lerax_fx.core.hyperparameters import is_hyperparameter
 from lerax_fx.core.transform import Inside, Step, Transform
 from lerax_fx.core.wiring import check_is_transform
 from lerax_fx.types import Count, Key, Metrics, Tree
@@ -46,12 +47,12 @@ class Every(Transform[D, D]):
 
     def update(self, agent: Tree, state: EveryState, data: D, key: Key) -> Step[D]:
         changing = agent, state.inner
-        arrays, fixed = eqx.partition(changing, eqx.is_array)
+        arrays, fixed = eqx.partition(changing, is_hyperparameter)
 
         def run(arrays: Tree) -> tuple[Tree, Metrics]:
             agent, inner_state = eqx.combine(arrays, fixed)
             step = self.inner.update(agent, inner_state, data, key)
-            return eqx.filter((step.agent, step.state), eqx.is_array), step.metrics
+            return eqx.filter((step.agent, step.state), is_hyperparameter), step.metrics
 
         # The data stays outside of the cond: only what changes goes through it.
         shapes = jax.eval_shape(run, arrays)[1]

@@ -7,6 +7,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from lerax_fx.core.hyperparameters import is_hyperparameter
+
 Carry = TypeVar("Carry")
 X = TypeVar("X")
 Y = TypeVar("Y")
@@ -19,13 +21,16 @@ def scan(
 
     Python floats in the carry become arrays: what is trained may change them.
     """
-    numbers, rest = eqx.partition(carry, eqx.is_inexact_array_like)
-    arrays, fixed = eqx.partition(rest, eqx.is_array)
+    dynamic, fixed = eqx.partition(carry, is_hyperparameter)
 
     def array_body(dynamic: Any, x: X) -> tuple[Any, Y]:
         result, y = body(eqx.combine(dynamic, fixed), x)
-        return eqx.filter(result, eqx.is_array), y
+        return eqx.filter(result, is_hyperparameter), y
 
-    start = eqx.combine(jax.tree.map(jnp.asarray, numbers), arrays)
-    end, ys = jax.lax.scan(array_body, start, xs, length)
+    end, ys = jax.lax.scan(array_body, jax.tree.map(_as_array, dynamic), xs, length)
     return eqx.combine(end, fixed), ys
+
+
+def _as_array(number: Any) -> Any:
+    # Only what Python holds: jnp.asarray would refuse keys and copy nothing else.
+    return jnp.asarray(number) if isinstance(number, float | complex) else number

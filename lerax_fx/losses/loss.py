@@ -57,6 +57,16 @@ class Loss(eqx.Module, Generic[D_contra]):
         hints = get_type_hints(self.terms[0].function)
         return list(hints.values())[1]
 
+    @property
+    def formula(self) -> str:
+        """The loss as one would write it: `0.5 value_loss() - 0.01 entropy()`."""
+        parts: list[str] = []
+        for term, weight in zip(self.terms, self.weights, strict=True):
+            settings = ", ".join(f"{k}={_written(v)}" for k, v in term.hyperparameters.items())
+            factor = "" if _is_one(weight) else f"{_written(weight)} "
+            parts.append(f"{factor}{term.name}({settings})")
+        return " + ".join(parts).replace("+ -", "- ")
+
     def __call__(self, agent: Tree, data: D_contra) -> tuple[Scalar, Metrics]:
         """The loss of an agent on data, and each term's value, unweighted, by its name.
 
@@ -136,6 +146,14 @@ def loss_term(
         return LossFactory(function, evaluate)
 
     return decorate
+
+
+def _is_one(weight: ScalarLike) -> bool:
+    return isinstance(weight, float) and weight == 1.0
+
+
+def _written(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _check_scalar(name: str, value: Any) -> None:
