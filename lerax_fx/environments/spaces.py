@@ -386,7 +386,7 @@ def _fit(bound: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
     """Cast, with what an integer dtype cannot hold (infinity, say) brought to its range."""
     if np.issubdtype(dtype, np.integer):
         bound = np.clip(bound, np.iinfo(dtype).min, np.iinfo(dtype).max)
-    return bound.astype(dtype)
+    return np.asarray(bound, dtype)
 
 
 def _check_order(low: Any, high: Any) -> None:

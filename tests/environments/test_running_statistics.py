@@ -19,7 +19,7 @@ def close(statistics, data):
         np.testing.assert_allclose(statistics.variance, data.var(0), rtol=1e-3, atol=1e-2)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(batches, min_size=1, max_size=4))
 def test_updates_give_mean_and_variance_of_all_batches(parts):
     statistics = RunningStatistics.start((2,))

@@ -165,8 +165,10 @@ def test_wrappers_do_not_change_the_random_numbers_inside():
     wrapped = FlattenObservation(NormalizeReward(TimeLimit(env, 99)))
     keys = jax.random.split(KEY, 20)
     action = jnp.ones((), jnp.int32)
-    plain = jax.vmap(lambda k: env.advance(env.initial(key=k), action, key=k).state)(keys)
-    same = jax.vmap(lambda k: wrapped.advance(wrapped.initial(key=k), action, key=k).state)(keys)
+    plain = jax.jit(jax.vmap(lambda k: env.advance(env.initial(key=k), action, key=k).state))(keys)
+    same = jax.jit(
+        jax.vmap(lambda k: wrapped.advance(wrapped.initial(key=k), action, key=k).state)
+    )(keys)
     np.testing.assert_array_equal(plain, same.env.env.env)
     assert 0 < int(plain.sum()) < 20
 
