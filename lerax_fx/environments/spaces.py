@@ -407,7 +407,7 @@ def _is_finite(bound: Any, dtype: np.dtype[Any]) -> Any:
     """Whether a bound bounds: many environments write the largest float for infinity."""
     if not jnp.issubdtype(dtype, jnp.floating):
         return np.ones(np.shape(bound), bool)
-    return abs(cast(Any, bound)) < float(cast(Any, jnp.finfo(dtype)).max)
+    return abs(bound) < float(cast(Any, jnp.finfo(dtype)).max)
 
 
 def _is_array_of(x: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:

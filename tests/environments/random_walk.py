@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from lerax_fx.environments import Box, Discrete, Env
-from lerax_fx.types import Flag, Key, Scalar
+from lerax_fx.types import Flag, Key, Scalar, Tree
 
 
 class RandomWalk(Env):
@@ -35,7 +35,7 @@ class RandomWalk(Env):
     def observation(self, state: Int[Array, ""], *, key: Key) -> Float[Array, "1"]:
         return (state / self.length)[None]
 
-    def reward(self, state, action, next_state, *, key: Key) -> Scalar:
+    def reward(self, state: Tree, action: Tree, next_state: Tree, *, key: Key) -> Scalar:
         return -jnp.ones(())
 
     def terminal(self, state: Int[Array, ""], *, key: Key) -> Flag:
