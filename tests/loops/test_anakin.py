@@ -1,0 +1,230 @@
+"""The training loop: pure, the same bits twice, vmapped, differentiated, resumed, compiled once."""
+
+import io
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import lerax_fx as fx
+from lerax_fx.loops import anakin
+from recipes import ppo
+
+SMALL = {"total_steps": 96, "num_envs": 4, "num_steps": 8, "num_epochs": 2, "num_minibatches": 2}
+KEY = jax.random.key(0)
+
+
+def small_ppo(env="CartPole-v1", key=KEY, **config):
+    return ppo.make(env, key=key, **{**SMALL, **config})
+
+
+def leaves(tree):
+    leaves = jax.tree.leaves(tree)
+    return [
+        np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
+        for x in leaves
+    ]
+
+
+def assert_same_bits(first, second):
+    assert jax.tree.structure(first) == jax.tree.structure(second)
+    for a, b in zip(leaves(first), leaves(second), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def assert_close(first, second, **tolerance):
+    for a, b in zip(leaves(first), leaves(second), strict=True):
+        np.testing.assert_allclose(a, b, **tolerance)
+
+
+def test_metrics_have_one_value_per_update_and_count_steps():
+    agent, train = small_ppo()
+    trained, metrics = train(agent, KEY)
+    assert train.num_updates == 3
+    assert {x.shape for x in metrics.values()} == {(3,)}
+    np.testing.assert_array_equal(metrics["steps"], [32, 64, 96])
+    assert jax.tree.structure(trained) == jax.tree.structure(agent)
+    changed = [not np.array_equal(a, b) for a, b in zip(leaves(agent), leaves(trained), strict=True)]
+    assert all(changed)
+
+
+def test_the_same_key_gives_the_same_bits_and_another_key_others():
+    agent, train = small_ppo()
+    first, second = train(agent, KEY), train(agent, KEY)
+    assert_same_bits(first, second)
+    other, _ = train(agent, jax.random.key(1))
+    assert not np.array_equal(leaves(first[0])[0], leaves(other)[0])
+
+
+def test_under_an_outer_jit_it_is_the_same_run():
+    agent, train = small_ppo()
+    compiled = jax.jit(train)
+    assert_same_bits(compiled(agent, KEY), compiled(agent, KEY))
+    assert_close(compiled(agent, KEY), train(agent, KEY), rtol=1e-4, atol=1e-5)
+
+
+def test_vmapped_over_seeds_it_is_one_seed_at_a_time():
+    agent, train = small_ppo(total_steps=64)
+    keys = jax.random.split(KEY, 3)
+    agents, curves = jax.vmap(train, in_axes=(None, 0))(agent, keys)
+    for i in range(3):
+        alone, curve = train(agent, keys[i])
+        picked = jax.tree.map(lambda x, i=i: x[i], (agents, curves))
+        assert_close(picked, (alone, curve), rtol=1e-3, atol=1e-4)
+
+
+def test_steps_make_the_same_run_as_the_whole():
+    agent, train = small_ppo()
+    whole, curve = train(agent, KEY)
+    state = train.init(agent, KEY)
+    pieces = []
+    for _ in range(3):
+        state, metrics = train.step(state)
+        pieces.append(metrics)
+    joined = jax.tree.map(lambda *parts: jnp.concatenate(parts), *pieces)
+    assert_same_bits((whole, curve), (state.agent, joined))
+
+
+@pytest.mark.parametrize("make_key", [jax.random.key, jax.random.PRNGKey])
+def test_a_saved_run_goes_on_bit_for_bit(make_key):
+    agent, train = small_ppo(key=make_key(3))
+    state, _ = train.step(train.init(agent, make_key(3)), 1)
+    expected, expected_metrics = train.step(state, 2)
+
+    file = io.BytesIO()
+    eqx.tree_serialise_leaves(file, with_raw_keys(state))
+    file.seek(0)
+    empty_agent, again = small_ppo(key=make_key(9))
+    like = again.init(empty_agent, make_key(9))
+    restored = with_keys_of(eqx.tree_deserialise_leaves(file, with_raw_keys(like)), like)
+    assert_same_bits(state, restored)
+    assert_same_bits((expected, expected_metrics), again.step(restored, 2))
+
+
+def with_raw_keys(state):
+    """Files hold numbers: a typed key goes into one as its words."""
+    return eqx.tree_at(lambda s: s.key, state, jax.random.key_data(state.key))
+
+
+def with_keys_of(state, like):
+    key = state.key
+    if jnp.issubdtype(like.key.dtype, jax.dtypes.prng_key):
+        key = jax.random.wrap_key_data(key)
+    return eqx.tree_at(lambda s: s.key, state, key)
+
+
+def test_a_step_compiled_ahead_and_donated_is_the_same_step():
+    agent, train = small_ppo()
+    expected = train.step(train.init(agent, KEY), 3)
+    state = train.init(agent, KEY)
+    ahead = train.compile_step(state, 3, donate=True)
+    assert_same_bits(expected, ahead(state))
+    assert_same_bits(expected, train.step(train.init(agent, KEY), 3, donate=True))
+
+
+HYPERPARAMETERS = {
+    "learning_rate": (1e-3, 5e-4),
+    "discount": (0.9, 0.8),
+    "lambda_": (0.8, 0.7),
+    "clip": (1e-3, 2e-3),
+    "value_weight": (0.4, 0.3),
+    "entropy_weight": (0.02, 0.03),
+    "max_grad_norm": (0.4, 0.3),
+}
+
+
+@pytest.mark.parametrize("anneal", [True, False])
+def test_no_float_costs_a_compilation(anneal):
+    agent, train = small_ppo(anneal=anneal)
+    first, _ = train(agent, KEY)
+    compiled = anakin._train._cache_size()
+    for name, (value, _) in HYPERPARAMETERS.items():
+        changed, _ = small_ppo(anneal=anneal, **{name: value})[1](agent, KEY)
+        assert anakin._train._cache_size() == compiled, name
+        assert any(
+            not np.array_equal(a, b) for a, b in zip(leaves(first), leaves(changed), strict=True)
+        ), f"{name} has no effect"
+    small_ppo(anneal=anneal, num_epochs=3)[1](agent, KEY)
+    assert anakin._train._cache_size() == compiled + 1, "structure does cost one"
+
+
+@pytest.mark.parametrize("name", list(HYPERPARAMETERS))
+def test_any_float_can_be_vmapped_over(name):
+    agent, _ = small_ppo()
+    values = jnp.array(HYPERPARAMETERS[name])
+
+    def run(value):
+        _, train = small_ppo(total_steps=32, **{name: value})
+        return train(agent, KEY)[0]
+
+    together = jax.vmap(run)(values)
+    for i, value in enumerate(HYPERPARAMETERS[name]):
+        alone = run(value)
+        assert_close(jax.tree.map(lambda x, i=i: x[i], together), alone, rtol=1e-3, atol=1e-5)
+
+
+def final_value(**config):
+    """A return-like objective: what the trained critic expects at the start of episodes."""
+    env = fx.make("Pendulum-v1")
+    agent, train = small_ppo(env, total_steps=64, **config)
+    trained, _ = train(agent, KEY)
+    _, observation = env.reset(key=jax.random.key(7))
+    return trained.step(trained.initial_memory(), observation)[2]
+
+
+@pytest.mark.parametrize("name", ["discount", "entropy_weight", "lambda_", "learning_rate"])
+def test_gradients_reach_hyperparameters_through_training(name):
+    value = {"discount": 0.9, "entropy_weight": 0.01, "lambda_": 0.9, "learning_rate": 1e-3}[name]
+    gradient = jax.grad(lambda value: final_value(**{name: value}))(value)
+    assert np.isfinite(gradient)
+    assert gradient != 0
+
+
+def test_the_gradient_is_that_of_finite_differences():
+    with jax.enable_x64(True):
+        gradient = jax.grad(lambda value: final_value(discount=value))(jnp.float64(0.9))
+        step = 1e-6
+        difference = final_value(discount=0.9 + step) - final_value(discount=0.9 - step)
+        np.testing.assert_allclose(gradient, difference / (2 * step), rtol=1e-3)
+
+
+def test_optimisers_made_anew_share_a_program():
+    agent, _ = small_ppo()
+
+    def algorithm(optimizer):
+        return fx.chain(
+            fx.rollout("CartPole-v1", num_envs=2, num_steps=4),
+            fx.gae(),
+            fx.minimize(fx.ppo_loss(), optimizer),
+        )
+
+    fx.anakin_loop(algorithm(optax.adam(1e-3)), 1)(agent, KEY)
+    compiled = anakin._train._cache_size()
+    fx.anakin_loop(algorithm(optax.adam(1e-4, b1=0.8)), 1)(agent, KEY)
+    assert anakin._train._cache_size() == compiled
+    fx.anakin_loop(algorithm(optax.sgd(1e-4)), 1)(agent, KEY)
+    assert anakin._train._cache_size() == compiled + 1
+
+
+def test_an_agent_with_functions_for_leaves_trains_too():
+    class Odd(eqx.Module):
+        inner: fx.AbstractActorCritic
+        note: object = jnp.tanh
+
+        def initial_memory(self):
+            return self.inner.initial_memory()
+
+        def step(self, memory, observation):
+            return self.inner.step(memory, observation)
+
+        def unroll(self, memory, observations, resets):
+            return self.inner.unroll(memory, observations, resets)
+
+    agent, train = small_ppo()
+    odd, metrics = train(Odd(agent), KEY)
+    plain, expected = train(agent, KEY)
+    assert odd.note is jnp.tanh
+    assert_same_bits((odd.inner, metrics), (plain, expected))

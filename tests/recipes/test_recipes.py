@@ -1,0 +1,114 @@
+"""Recipes: importable, configurable by the names that they promise, and quick to fail."""
+
+import dataclasses
+import inspect
+import json
+import os
+import subprocess
+import sys
+
+import gymnax
+import jax
+import numpy as np
+import pytest
+
+import lerax_fx as fx
+from recipes import a2c, ppo, shell
+
+KEY = jax.random.key(0)
+CONFIG = {
+    "total_steps",
+    "num_envs",
+    "num_steps",
+    "num_epochs",
+    "num_minibatches",
+    "learning_rate",
+    "anneal",
+    "discount",
+    "lambda_",
+    "clip",
+    "value_weight",
+    "entropy_weight",
+    "max_grad_norm",
+}
+SMALL = {"total_steps": 64, "num_envs": 4, "num_steps": 8}
+
+
+def test_ppo_has_the_names_of_its_configuration():
+    assert set(inspect.signature(ppo.make).parameters) - {"env", "key"} == CONFIG
+
+
+@pytest.mark.parametrize("recipe", [ppo, a2c])
+@pytest.mark.parametrize(
+    "env", ["CartPole-v1", gymnax.make("Pendulum-v1")[0], fx.make("Breakout-MinAtar")]
+)
+def test_any_environment_will_do(recipe, env):
+    agent, train = recipe.make(env, key=KEY, **SMALL)
+    trained, metrics = train(agent, KEY)
+    assert {"steps", "episode_return", "episode_length"} <= set(metrics)
+    np.testing.assert_array_equal(metrics["steps"], [32, 64])
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained))
+
+
+def test_a_misspelt_option_is_named():
+    with pytest.raises(fx.HyperparameterError, match=r"discout.*Did you mean 'discount'"):
+        ppo.make("CartPole-v1", key=KEY, discout=0.9)
+
+
+def test_the_runs_of_a_recipe_are_cut_into_equal_pieces():
+    for num_updates in (1, 7, 61, 976, 977, 1000):
+        size = shell.piece(num_updates)
+        assert num_updates % size == 0
+        assert num_updates // size >= min(num_updates, 50)
+
+
+def test_options_are_those_of_make_and_two_more():
+    fields = {field.name for field in dataclasses.fields(shell.options_of(ppo.make))}
+    assert fields == CONFIG | {"env", "seed", "json"}
+
+
+def run(*flags, module="recipes.ppo"):
+    sizes = ["--total-steps", "256", "--num-envs", "4", "--num-steps", "32"]
+    environment = {**os.environ, "LERAX_FX_TYPECHECK": "off"}
+    return subprocess.run(
+        [sys.executable, "-m", module, *sizes, *flags],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+
+
+def test_the_last_line_is_json():
+    result = run("--json", "--seed", "3", "--learning-rate", "1e-3", "--lambda", "0.9")
+    assert result.returncode == 0, result.stderr
+    summary = json.loads(result.stdout.strip().splitlines()[-1])
+    wanted = {"eval_return_mean", "eval_return_std", "compile_seconds", "wall_seconds"}
+    assert wanted <= set(summary)
+    assert summary["env"] == "CartPole-v1"
+    assert (summary["seed"], summary["steps"]) == (3, 256)
+    assert summary["steps_per_second"] > 0
+
+
+def test_people_get_a_bar_and_a_summary():
+    result = run("--env", "Acrobot-v1", "--no-anneal", module="recipes.a2c")
+    assert result.returncode == 0, result.stderr
+    assert "Acrobot-v1, seed 0: return -500.0" in result.stdout
+    assert "256 steps at" in result.stdout
+
+
+def test_a_wrong_flag_ends_in_words():
+    result = run("--env", "CartPole-v2")
+    assert result.returncode != 0
+    assert "CartPole-v1" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_summary_agrees_with_the_whole_run():
+    settings = {"total_steps": 256, "num_envs": 4, "num_steps": 32}
+    summary = shell.run(ppo.make, "CartPole-v1", 5, settings, show=False)
+    agent_key, train_key, evaluate_key = jax.random.split(jax.random.key(5), 3)
+    agent, train = ppo.make("CartPole-v1", key=agent_key, **settings)
+    trained, _ = train(agent, train_key)
+    evaluation = fx.evaluate("CartPole-v1", trained, evaluate_key)
+    assert summary["eval_return_mean"] == pytest.approx(float(evaluation.episode_return.mean()))
