@@ -1,0 +1,57 @@
+"""Agents: networks, policies, and the actor-critics made of them."""
+
+from lerax_fx.agents.activation import ACTIVATIONS, Activation
+from lerax_fx.agents.actor_critic import AbstractActorCritic, ActorCritic
+from lerax_fx.agents.constructors import (
+    actor_critic,
+    cnn_actor_critic,
+    gru_actor_critic,
+    mlp_actor_critic,
+)
+from lerax_fx.agents.convolution import CNN, Convolution
+from lerax_fx.agents.encoding import Encoding, image_encoding, vector_encoding
+from lerax_fx.agents.feedforward import FeedforwardActorCritic
+from lerax_fx.agents.linear import Linear, orthogonal
+from lerax_fx.agents.mlp import MLP
+from lerax_fx.agents.policies import (
+    AbstractPolicy,
+    BernoulliPolicy,
+    CategoricalPolicy,
+    GaussianPolicy,
+    MultiCategoricalPolicy,
+    SquashedGaussianPolicy,
+    SquashedNormal,
+    policy_for,
+)
+from lerax_fx.agents.recurrent import GRU
+from lerax_fx.agents.recurrent_actor_critic import RecurrentActorCritic
+
+__all__ = [
+    "ACTIVATIONS",
+    "CNN",
+    "GRU",
+    "MLP",
+    "AbstractActorCritic",
+    "AbstractPolicy",
+    "Activation",
+    "ActorCritic",
+    "BernoulliPolicy",
+    "CategoricalPolicy",
+    "Convolution",
+    "Encoding",
+    "FeedforwardActorCritic",
+    "GaussianPolicy",
+    "Linear",
+    "MultiCategoricalPolicy",
+    "RecurrentActorCritic",
+    "SquashedGaussianPolicy",
+    "SquashedNormal",
+    "actor_critic",
+    "cnn_actor_critic",
+    "gru_actor_critic",
+    "image_encoding",
+    "mlp_actor_critic",
+    "orthogonal",
+    "policy_for",
+    "vector_encoding",
+]

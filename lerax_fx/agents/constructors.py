@@ -1,0 +1,261 @@
+"""Agents that fit an environment."""
+
+import difflib
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import jax
+
+from lerax_fx.agents.activation import Activation
+from lerax_fx.agents.convolution import CNN
+from lerax_fx.agents.encoding import Encoding, image_encoding, is_image, vector_encoding
+from lerax_fx.agents.feedforward import FeedforwardActorCritic
+from lerax_fx.agents.linear import Linear
+from lerax_fx.agents.mlp import HIDDEN_GAIN, MLP
+from lerax_fx.agents.policies import policy_for
+from lerax_fx.agents.recurrent import GRU
+from lerax_fx.agents.recurrent_actor_critic import RecurrentActorCritic
+from lerax_fx.core.bounds import check_count
+from lerax_fx.environments.make import make
+from lerax_fx.environments.spaces import Space
+from lerax_fx.errors import HyperparameterError, explain
+from lerax_fx.types import Key
+
+# Huang et al. 2022, "The 37 Implementation Details of Proximal Policy Optimization", detail
+# 2: a policy that starts close to uniform, values of the usual size.
+_ACTOR_GAIN: Final = 0.01
+_CRITIC_GAIN: Final = 1.0
+
+_MEMORIES: Final = ("gru",)
+
+
+def mlp_actor_critic(
+    env: Any,
+    *,
+    key: Key,
+    width: int = 64,
+    depth: int = 2,
+    activation: Activation = "tanh",
+    squash: bool = False,
+    log_std: float = 0.0,
+) -> FeedforwardActorCritic:
+    """Two multilayer perceptrons, one for the policy and one for the value.
+
+    With the defaults, PPO's networks of Schulman et al. 2017, "Proximal Policy Optimization
+    Algorithms", section 6.1, initialised as Huang et al. 2022 found it was done.
+
+    **Arguments:**
+
+    - `env`: an [`Env`][lerax_fx.Env] or whatever [`make`][lerax_fx.make] takes; or a pair
+      `(observation_space, action_space)`.
+    - `width`, `depth`: the size and the number of the hidden layers.
+    - `activation`: `"tanh"`, `"relu"`, ... or an elementwise function.
+    - `squash`: for real-valued actions, whether they are squashed to the space's bounds;
+      if not, they are Gaussian, and may leave it.
+    - `log_std`: for real-valued actions, what the log of their standard deviation starts at.
+
+    **Raises:** `WiringError` for a space that it has no network or no policy for;
+    `HyperparameterError` for an unknown activation or a size below 1.
+    """
+    where = "mlp_actor_critic"
+    observations, actions = _spaces(env)
+    encoding = vector_encoding(where, observations)
+    policy = policy_for(actions, squash=squash, log_std=log_std, where=where)
+    hidden = _hidden(where, width, depth, at_least=0)
+    actor_key, critic_key = jax.random.split(key)
+
+    def network(outputs: int, gain: float, key: Key) -> MLP:
+        sizes = (*encoding.shape, *hidden, outputs)
+        return MLP(sizes, key=key, activation=activation, last_gain=gain)
+
+    return FeedforwardActorCritic(
+        encoding,
+        None,
+        network(policy.parameters, _ACTOR_GAIN, actor_key),
+        network(1, _CRITIC_GAIN, critic_key),
+        policy,
+    )
+
+
+def cnn_actor_critic(
+    env: Any,
+    *,
+    key: Key,
+    channels: Sequence[int] = (16,),
+    kernel: int = 3,
+    width: int = 128,
+    activation: Activation = "relu",
+    shared: bool = True,
+    squash: bool = False,
+    log_std: float = 0.0,
+) -> FeedforwardActorCritic:
+    """A convolutional network for images, with a linear policy and value on top.
+
+    With the defaults, the network of Young & Tian 2019, "MinAtar", section 4.
+
+    **Arguments:**
+
+    - `env`, `activation`, `squash`, `log_std`: as in
+      [`mlp_actor_critic`][lerax_fx.mlp_actor_critic].
+    - `channels`, `kernel`: of each convolution, and the width of their windows.
+    - `width`: of the dense layer after them.
+    - `shared`: whether policy and value stand on one network, or each on its own.
+
+    **Raises:** as `mlp_actor_critic` does, and `WiringError` for observations that are no
+    images, or too small ones.
+    """
+    where = "cnn_actor_critic"
+    observations, actions = _spaces(env)
+    encoding = image_encoding(where, observations)
+    policy = policy_for(actions, squash=squash, log_std=log_std, where=where)
+    width = check_count(f"{where}: width", width)
+    torso_key, actor_key, critic_key = jax.random.split(key, 3)
+
+    def network(key: Key, *heads: int, last_gain: float = HIDDEN_GAIN) -> CNN:
+        return CNN(
+            _image_size(encoding),
+            (width, *heads),
+            key=key,
+            channels=channels,
+            kernel=kernel,
+            activation=activation,
+            last_gain=last_gain,
+            activate_last=not heads,
+        )
+
+    if shared:
+        torso = network(torso_key)
+        actor = Linear(width, policy.parameters, gain=_ACTOR_GAIN, key=actor_key)
+        critic = Linear(width, 1, gain=_CRITIC_GAIN, key=critic_key)
+    else:
+        torso = None
+        actor = network(actor_key, policy.parameters, last_gain=_ACTOR_GAIN)
+        critic = network(critic_key, 1, last_gain=_CRITIC_GAIN)
+    return FeedforwardActorCritic(encoding, torso, actor, critic, policy)
+
+
+def gru_actor_critic(
+    env: Any,
+    *,
+    key: Key,
+    width: int = 64,
+    depth: int = 1,
+    activation: Activation = "tanh",
+    squash: bool = False,
+    log_std: float = 0.0,
+) -> RecurrentActorCritic:
+    """An encoder, a gated recurrent unit, and a linear policy and value on its memory.
+
+    The encoder is a multilayer perceptron; for images, a convolutional network.
+
+    **Arguments:**
+
+    - `env`, `activation`, `squash`, `log_std`: as in
+      [`mlp_actor_critic`][lerax_fx.mlp_actor_critic].
+    - `width`: of the encoder's layers, and of the memory.
+    - `depth`: the number of the encoder's layers (after the convolution, for images).
+
+    **Raises:** as `mlp_actor_critic` does.
+    """
+    where = "gru_actor_critic"
+    observations, actions = _spaces(env)
+    policy = policy_for(actions, squash=squash, log_std=log_std, where=where)
+    hidden = _hidden(where, width, depth, at_least=1)
+    torso_key, gru_key, actor_key, critic_key = jax.random.split(key, 4)
+    encoding, torso = _torso(where, observations, hidden, activation, torso_key)
+    return RecurrentActorCritic(
+        encoding,
+        torso,
+        GRU(width, width, key=gru_key),
+        Linear(width, policy.parameters, gain=_ACTOR_GAIN, key=actor_key),
+        Linear(width, 1, gain=_CRITIC_GAIN, key=critic_key),
+        policy,
+    )
+
+
+def actor_critic(
+    env: Any,
+    *,
+    key: Key,
+    memory: str | None = None,
+    width: int | None = None,
+    activation: Activation | None = None,
+    squash: bool = False,
+    log_std: float = 0.0,
+) -> FeedforwardActorCritic | RecurrentActorCritic:
+    """The usual agent for an environment: convolutional for images (a Box of three axes),
+    else a multilayer perceptron; with a memory if one is asked for.
+
+    **Arguments:**
+
+    - `memory`: `"gru"`, or None for none.
+    - `width`, `activation`: None for the default of
+      [`mlp_actor_critic`][lerax_fx.mlp_actor_critic],
+      [`cnn_actor_critic`][lerax_fx.cnn_actor_critic] or
+      [`gru_actor_critic`][lerax_fx.gru_actor_critic], which make the agent.
+    - `env`, `squash`, `log_std`: as in these.
+
+    **Raises:** as these do, and `HyperparameterError` for an unknown memory.
+    """
+    if memory is not None and memory not in _MEMORIES:
+        raise _unknown_memory(memory)
+    spaces = _spaces(env)
+    options: dict[str, Any] = {"squash": squash, "log_std": log_std}
+    if width is not None:
+        options["width"] = width
+    if activation is not None:
+        options["activation"] = activation
+    if memory == "gru":
+        return gru_actor_critic(spaces, key=key, **options)
+    if is_image(spaces[0]):
+        return cnn_actor_critic(spaces, key=key, **options)
+    return mlp_actor_critic(spaces, key=key, **options)
+
+
+def _spaces(env: Any) -> tuple[Space, Space]:
+    match env:
+        case (Space() as observations, Space() as actions):
+            return observations, actions
+        case _:
+            made = make(env)
+            return made.observation_space, made.action_space
+
+
+def _hidden(where: str, width: int, depth: int, *, at_least: int) -> tuple[int, ...]:
+    count = check_count(f"{where}: depth", depth, at_least=at_least)
+    return (check_count(f"{where}: width", width),) * count
+
+
+def _torso(
+    where: str, space: Space, hidden: tuple[int, ...], activation: Activation, key: Key
+) -> tuple[Encoding, Callable[..., Any]]:
+    """An encoding and a network of activated layers on it."""
+    if is_image(space):
+        encoding = image_encoding(where, space)
+        return encoding, CNN(_image_size(encoding), hidden, key=key, activation=activation)
+    encoding = vector_encoding(where, space)
+    mlp = MLP(
+        (*encoding.shape, *hidden),
+        key=key,
+        activation=activation,
+        last_gain=HIDDEN_GAIN,
+        activate_last=True,
+    )
+    return encoding, mlp
+
+
+def _image_size(encoding: Encoding) -> tuple[int, int, int]:
+    height, width, channels = encoding.shape
+    return height, width, channels
+
+
+def _unknown_memory(memory: Any) -> HyperparameterError:
+    near = difflib.get_close_matches(str(memory).lower(), _MEMORIES, n=1)
+    return HyperparameterError(
+        explain(
+            "actor_critic: memory",
+            wanted=f"None, or one of {', '.join(map(repr, _MEMORIES))}",
+            got=repr(memory),
+            fix=f"Did you mean {near[0]!r}?" if near else "Pick one of those.",
+        )
+    )

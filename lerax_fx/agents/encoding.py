@@ -1,0 +1,98 @@
+"""How an observation becomes what a network takes."""
+
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from lerax_fx.environments.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
+from lerax_fx.errors import WiringError, explain
+from lerax_fx.types import Tree
+
+
+@final
+class Encoding(eqx.Module):
+    """Observations of one space as floats; all of it is structure, there are no arrays.
+
+    - `shape`: of what comes out: `(size,)`, or `(height, width, channels)` for an image.
+    - `categories`: for whole numbers without an order, how many there are in each entry:
+      they become one-hot. Empty for numbers.
+    - `scale`: what numbers are multiplied with.
+    """
+
+    shape: tuple[int, ...] = eqx.field(static=True)
+    categories: tuple[int, ...] = eqx.field(static=True, default=())
+    scale: float = eqx.field(static=True, default=1.0)
+
+    def __call__(self, observation: Tree) -> Float[Array, "..."]:
+        """One observation of the space, as an array of `shape`."""
+        if self.categories:
+            parts = jnp.reshape(observation, (len(self.categories),))
+            hot = [jax.nn.one_hot(parts[i], n) for i, n in enumerate(self.categories)]
+            return jnp.concatenate(hot)
+        x = jnp.asarray(observation, jnp.result_type(float)).reshape(self.shape)
+        return x if self.scale == 1.0 else x * self.scale
+
+
+def vector_encoding(where: str, space: Space) -> Encoding:
+    """Observations as one vector. `Discrete` and `MultiDiscrete` become one-hot; numbers and
+    bools become floats; bytes (uint8) are brought to [0, 1].
+
+    **Raises:** `WiringError` for a space whose elements are not one array.
+    """
+    if isinstance(space, Discrete):
+        return Encoding((space.n,), (space.n,))
+    if isinstance(space, MultiDiscrete):
+        return Encoding((sum(space.nvec),), space.nvec)
+    if isinstance(space, Box | MultiBinary):
+        return Encoding((_not_empty(where, space),), scale=_scale(space.dtype))
+    raise WiringError(
+        explain(
+            f"{where}: observations",
+            wanted="one array: a Box, Discrete, MultiDiscrete or MultiBinary space",
+            got=f"{space!r}",
+            fix="Wrap the environment in fx.FlattenObservation.",
+        )
+    )
+
+
+def image_encoding(where: str, space: Space) -> Encoding:
+    """Observations as images, height x width x channels; bytes (uint8) are brought to [0, 1].
+
+    **Raises:** `WiringError` for a space that holds no images.
+    """
+    if is_image(space):
+        return Encoding(space.shape, scale=_scale(space.dtype))
+    raise WiringError(
+        explain(
+            f"{where}: observations",
+            wanted="images, a Box of shape (height, width, channels)",
+            got=f"{space!r}",
+            fix="Use fx.mlp_actor_critic, or fx.actor_critic, which picks the network.",
+        )
+    )
+
+
+def is_image(space: Space) -> bool:
+    """Whether it is a Box of three axes, which are taken for height, width and channels."""
+    return isinstance(space, Box) and len(space.shape) == 3
+
+
+def _scale(dtype: np.dtype[Any]) -> float:
+    return 1 / 255 if dtype == np.uint8 else 1.0
+
+
+def _not_empty(where: str, space: Space) -> int:
+    if space.flat_size > 0:
+        return space.flat_size
+    raise WiringError(
+        explain(
+            f"{where}: observations",
+            wanted="at least one number",
+            got=f"{space!r}",
+            fix="Give the environment something to observe, a constant if need be.",
+        )
+    )

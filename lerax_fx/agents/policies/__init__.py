@@ -1,0 +1,19 @@
+"""Policies: from the output of a network to a distribution over actions."""
+
+from lerax_fx.agents.policies.bernoulli import BernoulliPolicy
+from lerax_fx.agents.policies.categorical import CategoricalPolicy, MultiCategoricalPolicy
+from lerax_fx.agents.policies.choose import policy_for
+from lerax_fx.agents.policies.gaussian import GaussianPolicy, SquashedGaussianPolicy
+from lerax_fx.agents.policies.policy import AbstractPolicy
+from lerax_fx.agents.policies.squashed_normal import SquashedNormal
+
+__all__ = [
+    "AbstractPolicy",
+    "BernoulliPolicy",
+    "CategoricalPolicy",
+    "GaussianPolicy",
+    "MultiCategoricalPolicy",
+    "SquashedGaussianPolicy",
+    "SquashedNormal",
+    "policy_for",
+]

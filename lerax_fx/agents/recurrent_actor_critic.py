@@ -1,0 +1,65 @@
+"""Actor-critics with a recurrent memory."""
+
+from collections.abc import Callable
+from typing import Any, final
+
+import distrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from lerax_fx.agents.actor_critic import AbstractActorCritic
+from lerax_fx.agents.encoding import Encoding
+from lerax_fx.agents.policies.policy import AbstractPolicy
+from lerax_fx.agents.recurrent import GRU
+from lerax_fx.types import Flag, Scalar, Tree
+
+
+@final
+class RecurrentActorCritic(AbstractActorCritic):
+    """Features of the observation go through a GRU; actor and critic see its memory.
+
+    - `encoding`: of observations as floats.
+    - `torso`: a module from the encoded observation to features.
+    - `gru`: the memory, a vector that starts at zero.
+    - `actor`: a module from the memory to the policy's `parameters` numbers.
+    - `critic`: a module from the memory to one number, of shape `(1,)`.
+    - `policy`: from the actor's output to a distribution.
+    """
+
+    encoding: Encoding
+    torso: Callable[..., Any]
+    gru: GRU
+    actor: Callable[..., Any]
+    critic: Callable[..., Any]
+    policy: AbstractPolicy
+
+    def initial_memory(self) -> Float[Array, " size"]:
+        return jnp.zeros_like(self.gru.bias)
+
+    def step(
+        self, memory: Float[Array, " size"], observation: Tree
+    ) -> tuple[Float[Array, " size"], distrax.Distribution, Scalar]:
+        memory = self.gru.advance(memory, self._drive(observation))
+        return memory, *self._act(memory)
+
+    def unroll(
+        self, memory: Float[Array, " size"], observations: Tree, resets: Bool[Array, " time"]
+    ) -> tuple[Float[Array, " size"], distrax.Distribution, Float[Array, " time"]]:
+        # Only the recurrence itself is left in the scan.
+        initial = self.initial_memory()
+
+        def advance(memory: Array, inputs: tuple[Array, Flag]) -> tuple[Array, Array]:
+            drive, reset = inputs
+            memory = self.gru.advance(jnp.where(reset, initial, memory), drive)
+            return memory, memory
+
+        drives = jax.vmap(self._drive)(observations)
+        memory, memories = jax.lax.scan(advance, memory, (drives, resets))
+        return memory, *jax.vmap(self._act)(memories)
+
+    def _drive(self, observation: Tree) -> Float[Array, " gates"]:
+        return self.gru.drive(self.torso(self.encoding(observation)))
+
+    def _act(self, memory: Float[Array, " size"]) -> tuple[distrax.Distribution, Scalar]:
+        return self.policy(self.actor(memory)), self.critic(memory)[0]
