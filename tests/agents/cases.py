@@ -1,0 +1,38 @@
+"""One agent of each kind, and what the tests do with all of them."""
+
+import jax
+import numpy as np
+
+from lerax_fx.agents import actor_critic, cnn_actor_critic, mlp_actor_critic
+from lerax_fx.environments import Box, Discrete, MultiBinary, MultiDiscrete
+
+KEY = jax.random.key(0)
+TIME = 6
+
+VECTOR = Box(-1.0, 1.0, (3,))
+IMAGE = Box(0.0, 1.0, (5, 4, 2))
+
+SPACES = {
+    "mlp": (VECTOR, Discrete(3)),
+    "mlp-squashed": (VECTOR, Box(np.array([-2.0, 0.0]), np.array([2.0, 1.0]))),
+    "mlp-gaussian": (Discrete(4), Box(-1.0, 1.0, (2,))),
+    "mlp-bits": (MultiBinary(3), MultiBinary(2)),
+    "cnn": (IMAGE, Discrete(3)),
+    "cnn-separate": (IMAGE, Discrete(3)),
+    "gru": (VECTOR, MultiDiscrete([2, 3])),
+    "gru-image": (Box(0, 255, (4, 4, 1), np.uint8), Discrete(2)),
+}
+
+
+def make_agent(name, key=KEY):
+    spaces = SPACES[name]
+    if name == "cnn-separate":
+        return cnn_actor_critic(spaces, key=key, width=8, shared=False, squash=False)
+    if name == "mlp-bits":
+        return mlp_actor_critic(spaces, key=key, width=8, depth=0)
+    memory = "gru" if name.startswith("gru") else None
+    return actor_critic(spaces, key=key, width=8, memory=memory, squash=name == "mlp-squashed")
+
+
+def observations(name, key=KEY, time=TIME):
+    return jax.vmap(SPACES[name][0].sample)(jax.random.split(key, time))

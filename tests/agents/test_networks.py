@@ -1,0 +1,126 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lerax_fx import HyperparameterError, WiringError
+from lerax_fx.agents import (
+    CNN,
+    GRU,
+    MLP,
+    Convolution,
+    actor_critic,
+    cnn_actor_critic,
+    gru_actor_critic,
+    mlp_actor_critic,
+    orthogonal,
+    vector_encoding,
+)
+from lerax_fx.environments import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
+
+KEY = jax.random.key(0)
+VECTOR, IMAGE = Box(-1.0, 1.0, (3,)), Box(0.0, 1.0, (5, 4, 2))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(4, 4), (6, 2), (2, 6)])
+def test_orthogonal(rows, columns):
+    matrix = np.asarray(orthogonal(KEY, rows, columns, 0.5))
+    product = matrix @ matrix.T if rows < columns else matrix.T @ matrix
+    np.testing.assert_allclose(product, 0.25 * np.eye(min(rows, columns)), atol=1e-6)
+
+
+def test_mlp_is_products_and_activations():
+    mlp = MLP((3, 4, 2), key=KEY, activation="relu", last_gain=0.01)
+    x = jnp.array([1.0, -2.0, 0.5])
+    hidden = np.maximum(x @ mlp.layers[0].weight, 0)
+    np.testing.assert_allclose(mlp(x), hidden @ mlp.layers[1].weight, rtol=1e-5)
+    gains = [float(np.linalg.norm(layer.weight, 2)) for layer in mlp.layers]
+    assert gains == pytest.approx([2**0.5, 0.01], rel=1e-4)
+
+
+def test_actor_starts_near_uniform_and_critic_does_not():
+    agent = mlp_actor_critic((VECTOR, Discrete(2)), key=KEY)
+    norms = [float(np.linalg.norm(net.layers[-1].weight)) for net in (agent.actor, agent.critic)]
+    assert norms == pytest.approx([0.01 * 2**0.5, 1.0], rel=1e-4)
+
+
+def test_convolution_is_what_xla_calls_one():
+    layer = Convolution(2, 5, kernel=3, gain=1.0, key=KEY)
+    image = jax.random.normal(KEY, (6, 5, 2))
+    kernel = layer.linear.weight.reshape(3, 3, 2, 5)
+    wanted = jax.lax.conv_general_dilated(
+        image[None], kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )[0]
+    np.testing.assert_allclose(layer(image), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_cnn_has_the_sizes_of_minatar():
+    cnn = CNN((10, 10, 4), key=KEY)
+    assert cnn.convolutions[0].linear.weight.shape == (36, 16)
+    assert cnn.mlp.layers[0].weight.shape == (8 * 8 * 16, 128)
+    assert cnn(jnp.zeros((10, 10, 4))).shape == (128,)
+
+
+def test_gru_follows_its_equations():
+    gru = GRU(2, 3, key=KEY)
+    x, h = jnp.array([1.0, -1.0]), jnp.array([0.1, 0.2, -0.3])
+    W, U = np.split(gru.inward.weight, 3, axis=1), np.split(gru.weight, 3, axis=1)
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    reset, keep = sigmoid(x @ W[0] + h @ U[0]), sigmoid(x @ W[1] + h @ U[1])
+    new = np.tanh(x @ W[2] + reset * (h @ U[2]))
+    np.testing.assert_allclose(
+        gru.advance(h, gru.drive(x)), (1 - keep) * new + keep * h, rtol=1e-4, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("space", "observation", "wanted"),
+    [
+        (Discrete(3), jnp.asarray(1), [0, 1, 0]),
+        (MultiDiscrete([2, 3]), jnp.asarray([1, 0]), [0, 1, 1, 0, 0]),
+        (MultiBinary(2), jnp.asarray([1, 0], jnp.int8), [1, 0]),
+        (Box(0, 255, (1, 2), np.uint8), jnp.asarray([[255, 0]], jnp.uint8), [1, 0]),
+        (Box(0, 9, (2,), np.int32), jnp.asarray([9, 1]), [9, 1]),
+        (Box(False, True, (2,), bool), jnp.asarray([True, False]), [1, 0]),
+        (Box(0.0, 1.0, ()), jnp.asarray(0.5), [0.5]),
+    ],
+    ids=repr,
+)
+def test_encoding(space, observation, wanted):
+    x = vector_encoding("test", space)(observation)
+    assert x.dtype == jnp.float32
+    np.testing.assert_allclose(x, wanted, rtol=1e-6)
+
+
+def test_actor_critic_picks_the_network():
+    assert isinstance(actor_critic((VECTOR, Discrete(2)), key=KEY).actor, MLP)
+    assert isinstance(actor_critic((IMAGE, Discrete(2)), key=KEY).torso, CNN)
+    memory = actor_critic((IMAGE, Discrete(2)), key=KEY, memory="gru")
+    assert isinstance(memory.torso, CNN)
+    assert isinstance(memory.gru, GRU)
+
+
+def test_errors_say_what_to_do():
+    discrete = Discrete(2)
+    with pytest.raises(HyperparameterError, match="Did you mean 'relu'"):
+        mlp_actor_critic((VECTOR, discrete), key=KEY, activation="rleu")
+    with pytest.raises(HyperparameterError, match="width: wanted an int"):
+        mlp_actor_critic((VECTOR, discrete), key=KEY, width=0)
+    with pytest.raises(HyperparameterError, match="depth"):
+        gru_actor_critic((VECTOR, discrete), key=KEY, depth=0)
+    with pytest.raises(HyperparameterError, match="Did you mean 'gru'"):
+        actor_critic((VECTOR, discrete), key=KEY, memory="grru")
+    with pytest.raises(WiringError, match=r"cnn_actor_critic: observations: .*got Box\(3,\)"):
+        cnn_actor_critic((VECTOR, discrete), key=KEY)
+    with pytest.raises(WiringError, match="images large enough"):
+        cnn_actor_critic((Box(0.0, 1.0, (2, 2, 1)), discrete), key=KEY)
+    with pytest.raises(WiringError, match="mlp_actor_critic: actions"):
+        mlp_actor_critic((VECTOR, Tuple((discrete,))), key=KEY)
+    for space in (Tuple((VECTOR,)), Dict({"a": VECTOR})):
+        with pytest.raises(WiringError, match="FlattenObservation"):
+            actor_critic((space, discrete), key=KEY)
+    with pytest.raises(WiringError, match="at least one number"):
+        mlp_actor_critic((Box(0.0, 1.0, (0,)), discrete), key=KEY)
