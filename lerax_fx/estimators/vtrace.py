@@ -38,7 +38,7 @@ def vtrace(
     - `clip_rho`: the largest weight of a temporal difference in the target.
     - `clip_policy_rho`: the largest weight of an advantage.
     """
-    evaluation = jax.lax.stop_gradient(evaluate_rollout(agent, rollout))
+    evaluation = evaluate_rollout(agent, rollout)
     ratio = jnp.exp(evaluation.log_prob(rollout.action) - rollout.log_prob)
 
     def estimate(trajectory: Rollout, ratio: Any):
@@ -52,6 +52,7 @@ def vtrace(
             lambda_=jnp.asarray(lambda_, ratio.dtype),
             clip_rho_threshold=clip_rho,
             clip_pg_rho_threshold=clip_policy_rho,
+            stop_target_gradients=False,
         )
 
     for _ in range(rollout.reward.ndim - 1):

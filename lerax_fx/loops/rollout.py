@@ -56,6 +56,18 @@ class Moment(eqx.Module):
 
 
 @final
+class Chance(eqx.Module):
+    """What one step of one environment draws: keys for the action, for the transition and
+    for the observation after a reset; and the state that a reset would lead to.
+    """
+
+    action: Key
+    step: Key
+    observation: Key
+    fresh: Tree
+
+
+@final
 class Collect(Transform[None, Rollout]):
     """See [`rollout`][lerax_fx.rollout]."""
 
@@ -108,18 +120,21 @@ def act_for(
     num_steps: int, env: Env, agent: Any, actor: Actor, key: Key
 ) -> tuple[Actor, Moment]:
     """Act in one environment for `num_steps` steps, in a new episode after each end."""
-    keys = jax.vmap(lambda key: jax.random.split(key, 4))(jax.random.split(key, num_steps))
-    # Where the next episode would start is drawn for all steps at once: one large
-    # operation outside of the scan instead of many small ones within.
-    fresh = jax.vmap(lambda key: env.initial(key=key))(keys[:, 0])
 
-    def one_step(actor: Actor, noise: tuple[Key, Tree]) -> tuple[Actor, Moment]:
-        (_, action_key, step_key, observation_key), fresh = noise
+    def draw(key: Key) -> Chance:
+        action, step, observation, fresh = jax.random.split(key, 4)
+        return Chance(action, step, observation, env.initial(key=fresh))
+
+    # What chance decides is drawn for all steps at once: one large operation outside of
+    # the scan instead of many small ones within.
+    chances = jax.vmap(draw)(jax.random.split(key, num_steps))
+
+    def one_step(actor: Actor, chance: Chance) -> tuple[Actor, Moment]:
         memory, distribution, value = agent.step(actor.memory, actor.observation)
-        action = distribution.sample(seed=action_key)
+        action = distribution.sample(seed=chance.action)
         log_prob = distribution.log_prob(action)
-        timestep = env.advance(actor.environment, action, key=step_key)
-        timestep = env.auto_reset(timestep, fresh, key=observation_key)
+        timestep = env.advance(actor.environment, action, key=chance.step)
+        timestep = env.auto_reset(timestep, chance.fresh, key=chance.observation)
         done = timestep.terminated | timestep.truncated
         moment = Moment(
             actor.observation,
@@ -141,7 +156,7 @@ def act_for(
         )
         return next_actor, moment
 
-    return jax.lax.scan(one_step, actor, (keys, fresh))
+    return jax.lax.scan(one_step, actor, chances)
 
 
 def where_done(done: Any, initial: Tree, otherwise: Tree) -> Tree:

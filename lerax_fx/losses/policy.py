@@ -35,7 +35,11 @@ def clipped_surrogate(
     ratio = jnp.exp(log_ratio)
 
     def surrogate(ratio: jax.Array, advantage: jax.Array) -> Scalar:
-        return rlax.clipped_surrogate_pg_loss(ratio, advantage, clip)
+        # Nothing that is trained here is in the advantage; a stop would only keep gradients
+        # from the hyperparameters that are.
+        return rlax.clipped_surrogate_pg_loss(
+            ratio, advantage, clip, use_stop_gradient=False
+        )
 
     for _ in range(ratio.ndim - 1):
         surrogate = jax.vmap(surrogate)
@@ -53,8 +57,7 @@ def policy_gradient(evaluation: PolicyEvaluation, data: Estimates) -> Scalar:
 
     Mnih et al. 2016, "Asynchronous Methods for Deep Reinforcement Learning", section 4.
     """
-    advantage = jax.lax.stop_gradient(data.advantage)
-    return -jnp.mean(evaluation.log_prob(data.rollout.action) * advantage)
+    return -jnp.mean(evaluation.log_prob(data.rollout.action) * data.advantage)
 
 
 @loss_term(evaluate_policy)

@@ -1,6 +1,5 @@
 """The loss term for the value function."""
 
-import jax
 import jax.numpy as jnp
 import rlax
 
@@ -27,10 +26,9 @@ def value_loss(
 
     - `clip`: above 0, in the units of the return; `None` for no clipping.
     """
-    target = jax.lax.stop_gradient(data.target)
-    losses = rlax.l2_loss(evaluation.value, target)
+    losses = rlax.l2_loss(evaluation.value, data.target)
     if clip is not None:
         old = data.rollout.value
         held = old + jnp.clip(evaluation.value - old, -clip, clip)
-        losses = jnp.maximum(losses, rlax.l2_loss(held, target))
+        losses = jnp.maximum(losses, rlax.l2_loss(held, data.target))
     return jnp.mean(losses)

@@ -167,12 +167,15 @@ def test_any_float_can_be_vmapped_over(name):
 
 
 def final_value(**config):
-    """A return-like objective: what the trained critic expects at the start of episodes."""
+    """A return-like objective: what the trained critic expects of a first observation, and
+    how likely the trained policy makes an action there.
+    """
     env = fx.make("Pendulum-v1")
     agent, train = small_ppo(env, total_steps=64, **config)
     trained, _ = train(agent, KEY)
     _, observation = env.reset(key=jax.random.key(7))
-    return trained.step(trained.initial_memory(), observation)[2]
+    _, policy, value = trained.step(trained.initial_memory(), observation)
+    return value + policy.log_prob(jnp.ones(1))
 
 
 @pytest.mark.parametrize("name", ["discount", "entropy_weight", "lambda_", "learning_rate"])
