@@ -30,50 +30,51 @@ def test_orthogonal(rows, columns):
 
 
 def test_mlp_is_products_and_activations():
-    mlp = MLP((3, 4, 2), key=KEY, activation="relu", last_gain=0.01)
-    x = jnp.array([1.0, -2.0, 0.5])
-    hidden = np.maximum(x @ mlp.layers[0].weight, 0)
-    np.testing.assert_allclose(mlp(x), hidden @ mlp.layers[1].weight, rtol=1e-5)
+    mlp = jax.jit(lambda: MLP((3, 4, 2), key=KEY, activation="relu", last_gain=0.01))()
+    x = np.array([1.0, -2.0, 0.5], np.float32)
+    hidden = np.maximum(x @ np.asarray(mlp.layers[0].weight), 0)
+    wanted = hidden @ np.asarray(mlp.layers[1].weight)
+    np.testing.assert_allclose(mlp(jnp.asarray(x)), wanted, rtol=1e-5)
     gains = [float(np.linalg.norm(layer.weight, 2)) for layer in mlp.layers]
     assert gains == pytest.approx([2**0.5, 0.01], rel=1e-4)
 
 
 def test_actor_starts_near_uniform_and_critic_does_not():
-    agent = mlp_actor_critic((VECTOR, Discrete(2)), key=KEY)
+    agent = jax.jit(lambda: mlp_actor_critic((VECTOR, Discrete(2)), key=KEY, width=8))()
     norms = [float(np.linalg.norm(net.layers[-1].weight)) for net in (agent.actor, agent.critic)]
     assert norms == pytest.approx([0.01 * 2**0.5, 1.0], rel=1e-4)
 
 
 def test_convolution_is_what_xla_calls_one():
-    layer = Convolution(2, 5, kernel=3, gain=1.0, key=KEY)
+    layer = jax.jit(lambda: Convolution(2, 5, kernel=3, gain=1.0, key=KEY))()
     image = jax.random.normal(KEY, (6, 5, 2))
     kernel = layer.linear.weight.reshape(3, 3, 2, 5)
     wanted = jax.lax.conv_general_dilated(
         image[None], kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )[0]
-    np.testing.assert_allclose(layer(image), wanted, rtol=1e-4, atol=1e-5)
+    got = jax.jit(lambda layer, image: layer(image))(layer, image)
+    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_cnn_has_the_sizes_of_minatar():
-    cnn = CNN((10, 10, 4), key=KEY)
+    cnn = jax.eval_shape(lambda: CNN((10, 10, 4), key=KEY))
     assert cnn.convolutions[0].linear.weight.shape == (36, 16)
     assert cnn.mlp.layers[0].weight.shape == (8 * 8 * 16, 128)
-    assert cnn(jnp.zeros((10, 10, 4))).shape == (128,)
+    assert jax.eval_shape(lambda cnn: cnn(jnp.zeros((10, 10, 4))), cnn).shape == (128,)
 
 
 def test_gru_follows_its_equations():
-    gru = GRU(2, 3, key=KEY)
-    x, h = jnp.array([1.0, -1.0]), jnp.array([0.1, 0.2, -0.3])
-    W, U = np.split(gru.inward.weight, 3, axis=1), np.split(gru.weight, 3, axis=1)
+    gru = jax.jit(lambda: GRU(2, 3, key=KEY))()
+    x, h = np.array([1.0, -1.0], np.float32), np.array([0.1, 0.2, -0.3], np.float32)
+    W, U = (np.split(np.asarray(w), 3, axis=1) for w in (gru.inward.weight, gru.weight))
 
     def sigmoid(x):
         return 1 / (1 + np.exp(-x))
 
     reset, keep = sigmoid(x @ W[0] + h @ U[0]), sigmoid(x @ W[1] + h @ U[1])
     new = np.tanh(x @ W[2] + reset * (h @ U[2]))
-    np.testing.assert_allclose(
-        gru.advance(h, gru.drive(x)), (1 - keep) * new + keep * h, rtol=1e-4, atol=1e-6
-    )
+    after = jax.jit(lambda gru, x, h: gru.advance(h, gru.drive(x)))(gru, x, h)
+    np.testing.assert_allclose(after, (1 - keep) * new + keep * h, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -96,11 +97,14 @@ def test_encoding(space, observation, wanted):
 
 
 def test_actor_critic_picks_the_network():
-    assert isinstance(actor_critic((VECTOR, Discrete(2)), key=KEY).actor, MLP)
-    assert isinstance(actor_critic((IMAGE, Discrete(2)), key=KEY).torso, CNN)
-    memory = actor_critic((IMAGE, Discrete(2)), key=KEY, memory="gru")
-    assert isinstance(memory.torso, CNN)
-    assert isinstance(memory.gru, GRU)
+    def made(space, **options):
+        return jax.eval_shape(lambda: actor_critic((space, Discrete(2)), key=KEY, **options))
+
+    assert isinstance(made(VECTOR).actor, MLP)
+    assert isinstance(made(IMAGE).torso, CNN)
+    assert isinstance(made(IMAGE, memory="gru").torso, CNN)
+    assert isinstance(made(VECTOR, memory="gru").gru, GRU)
+    assert made(VECTOR, width=5, memory="gru").gru.size == 5
 
 
 def test_errors_say_what_to_do():

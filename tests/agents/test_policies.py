@@ -37,7 +37,12 @@ def test_multi_categorical_is_a_sum_and_ignores_its_padding():
     assert draws.dtype == jnp.int32
     assert set(np.asarray(draws[:, 0])) == {0, 1}
     assert set(np.asarray(draws[:, 1])) == {0, 1, 2}
-    gradient = jax.grad(lambda x: policy(x).log_prob(jnp.array([1, 2])) + policy(x).entropy())
+
+    @jax.jit
+    @jax.grad
+    def gradient(x):
+        return policy(x).log_prob(jnp.array([1, 2])) + policy(x).entropy()
+
     assert np.all(np.isfinite(gradient(outputs)))
     assert gradient(outputs)[2] == 0
 
@@ -109,11 +114,12 @@ def test_squashed_log_prob_on_a_bound_is_finite_and_so_are_its_gradients(bound):
 
     arguments = (jnp.asarray(0.0), jnp.asarray(1.0), jnp.asarray(bound))
     assert jnp.isfinite(log_prob(*arguments))
-    for gradient in jax.grad(log_prob, argnums=(0, 1, 2))(*arguments):
+    for gradient in jax.jit(jax.grad(log_prob, argnums=(0, 1, 2)))(*arguments):
         assert jnp.isfinite(gradient)
 
 
 def test_squashed_entropy_has_a_gradient():
+    @jax.jit
     def entropy(loc, scale):
         return SquashedNormal(loc, scale, -1.0, 1.0).entropy()
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-import jax
 import numpy as np
+from jax.core import Tracer
 
 from lerax_fx.agents.policies.bernoulli import BernoulliPolicy
 from lerax_fx.agents.policies.categorical import CategoricalPolicy, MultiCategoricalPolicy
@@ -53,7 +53,7 @@ def policy_for(
 
 
 def _known_bounds(where: str, space: Box) -> tuple[Bounds, Bounds]:
-    if isinstance(space.low, jax.core.Tracer) or isinstance(space.high, jax.core.Tracer):
+    if isinstance(space.low, Tracer) or isinstance(space.high, Tracer):
         raise _no_squash(
             where,
             space,

@@ -20,7 +20,7 @@ _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(20)
 _EDGE: Final = 1 - 1e-6
 
 
-class SquashedNormal(distrax.Distribution[Any, Any, Any]):
+class SquashedNormal(distrax.Distribution):
     """`low + (high - low) * (tanh(x) + 1) / 2` for a Gaussian `x`, in each entry.
 
     Haarnoja et al. 2018, "Soft Actor-Critic", appendix C, eq. 21, in one dimension.
