@@ -21,47 +21,88 @@ from lerax_fx._typecheck import install_from_environment
 # Before any other module of the package is imported: the hook sees only what comes after.
 install_from_environment()
 
-from lerax_fx.agents import (  # noqa: E402 -- see above
+from lerax_fx.agents import (
     AbstractActorCritic,
     actor_critic,
     cnn_actor_critic,
     gru_actor_critic,
     mlp_actor_critic,
 )
-from lerax_fx.core.bounds import (  # noqa: E402
+from lerax_fx.core.bounds import (
     Fraction,
     Interval,
     NonNegative,
     Positive,
     Real,
 )
-from lerax_fx.core.chain import Chain, chain  # noqa: E402
-from lerax_fx.core.every import every  # noqa: E402
-from lerax_fx.core.hyperparameters import combine, named_hyperparameters, partition  # noqa: E402
-from lerax_fx.core.lift import agent_transform, transform  # noqa: E402
-from lerax_fx.core.minibatch import minibatch  # noqa: E402
-from lerax_fx.core.repeat import repeat  # noqa: E402
-from lerax_fx.core.transform import Step, Transform, identity  # noqa: E402
-from lerax_fx.data import Estimates, Rollout  # noqa: E402
-from lerax_fx.describe import describe  # noqa: E402
-from lerax_fx.environments import (  # noqa: E402
+from lerax_fx.core.chain import (
+    Chain,
+    chain,
+)
+from lerax_fx.core.every import (
+    every,
+)
+from lerax_fx.core.hyperparameters import (
+    combine,
+    named_hyperparameters,
+    partition,
+)
+from lerax_fx.core.lift import (
+    agent_transform,
+    transform,
+)
+from lerax_fx.core.minibatch import (
+    minibatch,
+)
+from lerax_fx.core.repeat import (
+    repeat,
+)
+from lerax_fx.core.transform import (
+    Inside,
+    Step,
+    Transform,
+    identity,
+)
+from lerax_fx.data import (
+    Estimates,
+    Rollout,
+)
+from lerax_fx.describe import (
+    describe,
+)
+from lerax_fx.environments import (
+    Box,
+    ClipAction,
+    Dict,
+    Discrete,
     Env,
+    FlattenObservation,
+    MultiBinary,
+    MultiDiscrete,
+    NormalizeObservation,
+    NormalizeReward,
+    RescaleAction,
+    Space,
+    TimeLimit,
     Timestep,
+    Tuple,
+    check_env,
+    frozen,
     make,
 )
-from lerax_fx.errors import (  # noqa: E402
+from lerax_fx.errors import (
     EnvironmentSetupError,
     HyperparameterError,
     LeraxError,
     WiringError,
 )
-from lerax_fx.estimators import (  # noqa: E402
+from lerax_fx.estimators import (
     gae,
     n_step_returns,
     normalize_advantage,
     vtrace,
 )
-from lerax_fx.loops import (  # noqa: E402
+from lerax_fx.loops import (
     AnakinLoop,
     Evaluation,
     TrainState,
@@ -70,7 +111,7 @@ from lerax_fx.loops import (  # noqa: E402
     rollout,
     updates_in,
 )
-from lerax_fx.losses import (  # noqa: E402
+from lerax_fx.losses import (
     Loss,
     PolicyEvaluation,
     clipped_surrogate,
@@ -81,5 +122,95 @@ from lerax_fx.losses import (  # noqa: E402
     ppo_loss,
     value_loss,
 )
-from lerax_fx.optimization import anneal, minimize  # noqa: E402
-from lerax_fx.types import Key, Metrics  # noqa: E402
+from lerax_fx.optimization import (
+    anneal,
+    minimize,
+)
+from lerax_fx.types import (
+    Count,
+    Flag,
+    Key,
+    Metrics,
+    Scalar,
+    Tree,
+)
+
+__all__ = [
+    "AbstractActorCritic",
+    "AnakinLoop",
+    "Box",
+    "Chain",
+    "ClipAction",
+    "Count",
+    "Dict",
+    "Discrete",
+    "Env",
+    "EnvironmentSetupError",
+    "Estimates",
+    "Evaluation",
+    "Flag",
+    "FlattenObservation",
+    "Fraction",
+    "HyperparameterError",
+    "Inside",
+    "Interval",
+    "Key",
+    "LeraxError",
+    "Loss",
+    "Metrics",
+    "MultiBinary",
+    "MultiDiscrete",
+    "NonNegative",
+    "NormalizeObservation",
+    "NormalizeReward",
+    "PolicyEvaluation",
+    "Positive",
+    "Real",
+    "RescaleAction",
+    "Rollout",
+    "Scalar",
+    "Space",
+    "Step",
+    "TimeLimit",
+    "Timestep",
+    "TrainState",
+    "Transform",
+    "Tree",
+    "Tuple",
+    "WiringError",
+    "actor_critic",
+    "agent_transform",
+    "anakin_loop",
+    "anneal",
+    "chain",
+    "check_env",
+    "clipped_surrogate",
+    "cnn_actor_critic",
+    "combine",
+    "describe",
+    "entropy",
+    "evaluate",
+    "evaluate_policy",
+    "every",
+    "frozen",
+    "gae",
+    "gru_actor_critic",
+    "identity",
+    "loss_term",
+    "make",
+    "minibatch",
+    "minimize",
+    "mlp_actor_critic",
+    "n_step_returns",
+    "named_hyperparameters",
+    "normalize_advantage",
+    "partition",
+    "policy_gradient",
+    "ppo_loss",
+    "repeat",
+    "rollout",
+    "transform",
+    "updates_in",
+    "value_loss",
+    "vtrace",
+]

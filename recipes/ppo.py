@@ -32,14 +32,20 @@ def make(
     value_weight: ScalarLike = 0.5,
     entropy_weight: ScalarLike = 0.01,
     max_grad_norm: ScalarLike = 0.5,
+    normalize_reward: bool | None = None,
 ) -> tuple[Any, fx.AnakinLoop]:
     """Make an agent for an environment, and the function that trains it.
 
     `env` is an id, a gymnax environment or an `fx.Env`. **Returns:** `(agent, train)`,
     with `train(agent, key) -> (agent, metrics)`; metrics hold one value per update.
+    `normalize_reward` is on by default where actions are real numbers, as in PureJaxRL's
+    `ppo_continuous_action.py`; returns are reported as they are either way.
     """
     env = fx.make(env)
     agent = fx.actor_critic(env, key=key)
+    continuous = isinstance(env.action_space, fx.Box)
+    if continuous if normalize_reward is None else normalize_reward:
+        env = fx.NormalizeReward(env, discount=discount)
     num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps)
     schedule = fx.anneal(
         learning_rate, num_updates=num_updates, steps_per_update=num_epochs * num_minibatches

@@ -63,7 +63,8 @@ def options_of(make: Make) -> type[Any]:
     for name, parameter in inspect.signature(make).parameters.items():
         if name == "key":
             continue
-        kind = type(parameter.default)
+        optional = parameter.default is None
+        kind = parameter.annotation if optional else type(parameter.default)
         if name.endswith("_"):  # lambda_ is a keyword of Python, not of the shell
             aliases = (f"--{name}", f"--{name[:-1]}-")
             kind = Annotated[kind, tyro.conf.arg(name=name.rstrip("_"), aliases=aliases)]

@@ -10,7 +10,11 @@ from lerax_fx.errors import HyperparameterError, explain
 
 
 def bind_hyperparameters(
-    name: str, function: Callable[..., Any], skip: int, args: tuple[Any, ...], given: Mapping[str, Any]
+    name: str,
+    function: Callable[..., Any],
+    skip: int,
+    args: tuple[Any, ...],
+    given: Mapping[str, Any],
 ) -> dict[str, Any]:
     """All hyperparameters of `function` (its arguments after the first `skip`), checked.
 

@@ -25,7 +25,7 @@ E = TypeVar("E")
 F = TypeVar("F")
 G = TypeVar("G")
 H = TypeVar("H")
-I = TypeVar("I")  # noqa: E741 -- the ninth letter, in a row of type variables
+I = TypeVar("I")
 J = TypeVar("J")
 K = TypeVar("K")
 AnyTransform = Transform[Any, Any]
@@ -112,9 +112,7 @@ class Chain(Transform[In_contra, Out_co]):
                     states.append(stage.init(agent, share[0]))
         return tuple(states)
 
-    def _update(
-        self, agent: Tree, state: Tree, data: Any, keys: tuple[Key, ...]
-    ) -> Step[Any]:
+    def _update(self, agent: Tree, state: Tree, data: Any, keys: tuple[Key, ...]) -> Step[Any]:
         states: list[Tree] = []
         metrics: Metrics = {}
         giver: str | None = None

@@ -113,9 +113,7 @@ class _Closure:
     def rebuild(self, contents: dict[str, Any]) -> FunctionType:
         old = self.function
         cells = tuple(CellType(contents[name]) for name in old.__code__.co_freevars)
-        new = FunctionType(
-            old.__code__, old.__globals__, old.__name__, old.__defaults__, cells
-        )
+        new = FunctionType(old.__code__, old.__globals__, old.__name__, old.__defaults__, cells)
         new.__kwdefaults__ = old.__kwdefaults__
         new.__dict__.update(old.__dict__)
         return new
@@ -131,9 +129,7 @@ class _Partial:
 _Named = list[tuple[str, Any]]
 
 
-def _split(
-    tree: Any, path: str, opened: tuple[int, ...]
-) -> tuple[_Named, Structure]:
+def _split(tree: Any, path: str, opened: tuple[int, ...]) -> tuple[_Named, Structure]:
     leaves, treedef = jax.tree_util.tree_flatten_with_path(tree)
     numbers: _Named = []
     slots: list[Any] = []

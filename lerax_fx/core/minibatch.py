@@ -4,14 +4,13 @@ from typing import Any, TypeVar, final
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 
+from lerax_fx.core.axes import common_axes
 from lerax_fx.core.bounds import check_count
 from lerax_fx.core.repeat import mean_over_time
 from lerax_fx.core.scan import scan
 from lerax_fx.core.transform import Inside, Step, Transform
 from lerax_fx.core.wiring import check_is_transform
-from lerax_fx.core.axes import common_axes
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Key, Metrics, Tree
 

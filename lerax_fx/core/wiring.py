@@ -38,9 +38,7 @@ def check_is_transform(where: str, value: Any) -> None:
         fix = f"Call it to make a stage: {value.__name__}(...)."
     elif callable(value):
         fix = f"Decorate {getattr(value, '__name__', 'it')} with @fx.transform, and call it."
-    raise WiringError(
-        explain(where, wanted="a Transform", got=f"{_describe(value)}", fix=fix)
-    )
+    raise WiringError(explain(where, wanted="a Transform", got=f"{_describe(value)}", fix=fix))
 
 
 def check_neighbours(stages: tuple[Transform[Any, Any], ...], names: tuple[str, ...]) -> None:

@@ -6,8 +6,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lerax_fx.core.wiring import provided_by
 from lerax_fx.core.axes import check_leading_axes
+from lerax_fx.core.wiring import provided_by
 from lerax_fx.types import Tree
 
 provided_by("Rollout", "fx.rollout(...)")

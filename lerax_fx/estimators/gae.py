@@ -32,9 +32,7 @@ def gae(rollout: Rollout, *, discount: Fraction = 0.99, lambda_: Fraction = 0.95
     def advantages(trajectory: Rollout):
         reward, discounts = cut_at_ends(trajectory, discount)
         values = jnp.append(trajectory.value, 0.0)
-        return rlax.truncated_generalized_advantage_estimation(
-            reward, discounts, lambda_, values
-        )
+        return rlax.truncated_generalized_advantage_estimation(reward, discounts, lambda_, values)
 
     advantage = over_trajectories(advantages, rollout)
     return Estimates(rollout, advantage, advantage + rollout.value)

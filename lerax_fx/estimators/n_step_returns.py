@@ -2,8 +2,8 @@
 
 import rlax
 
-from lerax_fx.core.lift import transform
 from lerax_fx.core.bounds import Fraction, check_count
+from lerax_fx.core.lift import transform
 from lerax_fx.data.estimates import Estimates
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.estimators.axes import cut_at_ends, over_trajectories
@@ -34,9 +34,7 @@ def n_step_returns(rollout: Rollout, *, n: int = 5, discount: Fraction = 0.99) -
     def targets(trajectory: Rollout):
         reward, discounts = cut_at_ends(trajectory, discount)
         steps = min(n, trajectory.reward.shape[0])
-        return rlax.n_step_bootstrapped_returns(
-            reward, discounts, trajectory.next_value, steps
-        )
+        return rlax.n_step_bootstrapped_returns(reward, discounts, trajectory.next_value, steps)
 
     target = over_trajectories(targets, rollout)
     return Estimates(rollout, target - rollout.value, target)

@@ -1,7 +1,5 @@
 """Advantages with mean 0 and standard deviation 1."""
 
-import jax.numpy as jnp
-
 from lerax_fx.core.bounds import Positive
 from lerax_fx.core.lift import transform
 from lerax_fx.data.estimates import Estimates

@@ -4,4 +4,12 @@ from lerax_fx.loops.anakin import AnakinLoop, TrainState, anakin_loop, updates_i
 from lerax_fx.loops.evaluate import Evaluation, evaluate
 from lerax_fx.loops.rollout import rollout
 
-__all__ = ["AnakinLoop", "Evaluation", "TrainState", "anakin_loop", "evaluate", "rollout", "updates_in"]
+__all__ = [
+    "AnakinLoop",
+    "Evaluation",
+    "TrainState",
+    "anakin_loop",
+    "evaluate",
+    "rollout",
+    "updates_in",
+]

@@ -116,9 +116,7 @@ class Collect(Transform[None, Rollout]):
         return Step(agent, RolloutState(actors, steps), rollout, metrics)
 
 
-def act_for(
-    num_steps: int, env: Env, agent: Any, actor: Actor, key: Key
-) -> tuple[Actor, Moment]:
+def act_for(num_steps: int, env: Env, agent: Any, actor: Actor, key: Key) -> tuple[Actor, Moment]:
     """Act in one environment for `num_steps` steps, in a new episode after each end."""
 
     def draw(key: Key) -> Chance:

@@ -126,9 +126,7 @@ class LossFactory(Generic[P, Data]):
 
 def loss_term(
     evaluate: Callable[[Any, Any], Evaluated],
-) -> Callable[
-    [Callable[Concatenate[Evaluated, Data, P], TermValue]], LossFactory[P, Data]
-]:
+) -> Callable[[Callable[Concatenate[Evaluated, Data, P], TermValue]], LossFactory[P, Data]]:
     """Make a loss of a function of what the networks gave, and the data.
 
         @loss_term(evaluate_policy)

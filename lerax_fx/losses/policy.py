@@ -37,9 +37,7 @@ def clipped_surrogate(
     def surrogate(ratio: jax.Array, advantage: jax.Array) -> Scalar:
         # Nothing that is trained here is in the advantage; a stop would only keep gradients
         # from the hyperparameters that are.
-        return rlax.clipped_surrogate_pg_loss(
-            ratio, advantage, clip, use_stop_gradient=False
-        )
+        return rlax.clipped_surrogate_pg_loss(ratio, advantage, clip, use_stop_gradient=False)
 
     for _ in range(ratio.ndim - 1):
         surrogate = jax.vmap(surrogate)

@@ -47,7 +47,9 @@ def test_metrics_have_one_value_per_update_and_count_steps():
     assert {x.shape for x in metrics.values()} == {(3,)}
     np.testing.assert_array_equal(metrics["steps"], [32, 64, 96])
     assert jax.tree.structure(trained) == jax.tree.structure(agent)
-    changed = [not np.array_equal(a, b) for a, b in zip(leaves(agent), leaves(trained), strict=True)]
+    changed = [
+        not np.array_equal(a, b) for a, b in zip(leaves(agent), leaves(trained), strict=True)
+    ]
     assert all(changed)
 
 

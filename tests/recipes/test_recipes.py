@@ -30,6 +30,7 @@ CONFIG = {
     "value_weight",
     "entropy_weight",
     "max_grad_norm",
+    "normalize_reward",
 }
 SMALL = {"total_steps": 64, "num_envs": 4, "num_steps": 8}
 
