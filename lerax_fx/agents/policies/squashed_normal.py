@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 
 from lerax_fx.types import Key
 
-Bounds: TypeAlias = float | tuple["Bounds", ...]
+# Not recursive: typeguard looks names up where the alias is used, and finds none.
+Bounds: TypeAlias = float | tuple[Any, ...]
 """A float, or nested tuples of them: an array that can be compared, hence structure."""
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(20)
