@@ -6,7 +6,7 @@ import inspect
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Annotated, Any, ParamSpec, TypeVar
 
@@ -126,7 +126,7 @@ def piece(num_updates: int) -> int:
 
 
 @contextmanager
-def progress(num_updates: int, show: bool) -> Iterator[Callable[[int, fx.Metrics], None]]:
+def progress(num_updates: int, show: bool) -> Generator[Callable[[int, fx.Metrics], None]]:
     """A live bar with the latest return; the function that moves it."""
     if not show:
         yield lambda updates, metrics: None

@@ -7,6 +7,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import jax
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import ScalarLike
 
 from lerax_fx.errors import HyperparameterError, explain
@@ -53,7 +54,7 @@ def check_number(where: str, value: Any, interval: Interval) -> Any:
 
     **Raises:** `HyperparameterError`.
     """
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return value
     if isinstance(value, bool) or not isinstance(
         value, int | float | np.ndarray | np.generic | jax.Array

@@ -47,6 +47,8 @@ class Every(Transform[D, D]):
 
     def update(self, agent: Tree, state: EveryState, data: D, key: Key) -> Step[D]:
         changing = agent, state.inner
+        arrays: Tree
+        fixed: Tree
         arrays, fixed = eqx.partition(changing, is_hyperparameter)
 
         def run(arrays: Tree) -> tuple[Tree, Metrics]:

@@ -21,6 +21,8 @@ def scan(
 
     Python floats in the carry become arrays: what is trained may change them.
     """
+    dynamic: Any
+    fixed: Any
     dynamic, fixed = eqx.partition(carry, is_hyperparameter)
 
     def array_body(dynamic: Any, x: X) -> tuple[Any, Y]:

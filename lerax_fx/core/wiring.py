@@ -1,6 +1,6 @@
 """The checks that make a wrong wiring fail early, and in words."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import NoneType
 from typing import Any
@@ -105,7 +105,7 @@ def check_step(where: str, step: Any, declared: Any) -> None:
 
 
 @contextmanager
-def stage_context(position: int, count: int, name: str) -> Iterator[None]:
+def stage_context(position: int, count: int, name: str) -> Generator[None]:
     """Say in which stage an error arose; the error itself stays what it is."""
     try:
         yield

@@ -1,0 +1,29 @@
+"""What lerax_fx and its recipes use of Optax, with types: numbers may be traced."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jax import Array
+from jax.typing import ArrayLike
+
+Number = ArrayLike | Callable[[Any], Any]
+
+class GradientTransformation(NamedTuple):
+    init: Callable[[Any], Any]
+    update: Callable[..., tuple[Any, Any]]
+
+def apply_updates(params: Any, updates: Any) -> Any: ...
+def chain(*transformations: GradientTransformation) -> GradientTransformation: ...
+def flatten(inner: GradientTransformation) -> GradientTransformation: ...
+def clip_by_global_norm(max_norm: ArrayLike) -> GradientTransformation: ...
+def sgd(
+    learning_rate: Number, momentum: ArrayLike | None = None, nesterov: bool = False
+) -> GradientTransformation: ...
+def adam(
+    learning_rate: Number,
+    b1: ArrayLike = 0.9,
+    b2: ArrayLike = 0.999,
+    eps: ArrayLike = 1e-8,
+    eps_root: ArrayLike = 0.0,
+) -> GradientTransformation: ...
+def global_norm(updates: Any) -> Array: ...
