@@ -7,6 +7,7 @@ import jax
 
 from lerax_fx.core.axes import common_axes
 from lerax_fx.core.bounds import check_count
+from lerax_fx.core.memory import has_memory
 from lerax_fx.core.repeat import mean_over_time
 from lerax_fx.core.scan import scan
 from lerax_fx.core.transform import Inside, Step, Transform
@@ -81,12 +82,6 @@ class Minibatch(Transform[D, D]):
         return order.reshape(self.num_epochs * self.num_minibatches, -1)
 
 
-def has_memory(agent: Tree) -> bool:
-    """Whether an agent carries anything from step to step."""
-    initial_memory = getattr(agent, "initial_memory", None)
-    return initial_memory is not None and bool(jax.tree.leaves(jax.eval_shape(initial_memory)))
-
-
 def take(rows: D, index: Any) -> D:
     """The rows at `index`, which holds each row at most once."""
 
@@ -115,4 +110,4 @@ def minibatch(inner: Transform[D, Any], *, num_epochs: int, num_minibatches: int
     )
 
 
-__all__ = ["Minibatch", "has_memory", "minibatch", "take"]
+__all__ = ["Minibatch", "minibatch", "take"]
