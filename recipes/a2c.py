@@ -13,10 +13,11 @@ import optax
 from jaxtyping import ScalarLike
 
 import lerax_fx as fx
-from recipes.shell import main, recipe
+from lerax_fx.core.arguments import known_names
+from recipes.shell import main
 
 
-@recipe
+@known_names
 def make(
     env: Any = "CartPole-v1",
     *,

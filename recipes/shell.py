@@ -1,41 +1,23 @@
 """What every recipe has in the shell: flags, a progress bar, a summary."""
 
 import dataclasses
-import functools
 import inspect
 import json
 import math
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 
 import lerax_fx as fx
-from lerax_fx.core.arguments import check_names
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Make = Callable[..., tuple[Any, fx.AnakinLoop]]
 
 EVALUATION_EPISODES = 128
 _CALLS = 50  # into how many pieces a run is cut, at least, for the bar to move
-
-
-def recipe(make: Callable[P, R]) -> Callable[P, R]:
-    """Give a recipe's `make` errors for people: a misspelt option is named, with the
-    option that was probably meant. **Raises:** `HyperparameterError`.
-    """
-    known = list(inspect.signature(make).parameters)
-
-    @functools.wraps(make)
-    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        check_names(f"{make.__module__}.make", kwargs, known)
-        return make(*args, **kwargs)
-
-    return checked
 
 
 def main(make: Make) -> None:

@@ -1,12 +1,35 @@
 """Keyword arguments, checked against a signature with errors for people."""
 
 import difflib
+import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from lerax_fx.core.bounds import check_number, declared_intervals
 from lerax_fx.errors import HyperparameterError, explain
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def known_names(function: Callable[P, R]) -> Callable[P, R]:
+    """Give a function an error for people where a keyword of it is misspelt.
+
+    Python's own says that the keyword is unexpected; this one says which was probably
+    meant. **Raises:** `HyperparameterError`.
+    """
+    known = list(inspect.signature(function).parameters)
+    # Recipes are all called `make`: there the module's name says which.
+    module = function.__module__
+    where = function.__name__ if module.startswith("lerax_fx") else f"{module}.make"
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        check_names(where, kwargs, known)
+        return function(*args, **kwargs)
+
+    return checked
 
 
 def bind_hyperparameters(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from lerax_fx.core.arguments import known_names
 from lerax_fx.core.bounds import check_count
 from lerax_fx.environments.env import ENVIRONMENT_AXIS
 from lerax_fx.environments.make import make
@@ -28,6 +29,7 @@ class Evaluation(eqx.Module):
     finished: Bool[Array, " episodes"]
 
 
+@known_names
 def evaluate(
     env: Any,
     agent: Any,

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from lerax_fx.core.arguments import known_names
 from lerax_fx.core.bounds import check_count
 from lerax_fx.core.transform import Step, Transform
 from lerax_fx.data.rollout import Rollout
@@ -119,13 +120,14 @@ class Collect(Transform[None, Rollout]):
 def act_for(num_steps: int, env: Env, agent: Any, actor: Actor, key: Key) -> tuple[Actor, Moment]:
     """Act in one environment for `num_steps` steps, in a new episode after each end."""
 
-    def draw(key: Key) -> Chance:
-        action, step, observation, fresh = jax.random.split(key, 4)
-        return Chance(action, step, observation, env.initial(key=fresh))
-
     # What chance decides is drawn for all steps at once: one large operation outside of
-    # the scan instead of many small ones within.
-    chances = jax.vmap(draw)(jax.random.split(key, num_steps))
+    # the scan instead of many small ones within. And by kind: where the environment has no
+    # use for one, its keys are dead code.
+    def keys(kind: int) -> Key:
+        return jax.random.split(jax.random.fold_in(key, kind), num_steps)
+
+    fresh = jax.vmap(lambda key: env.initial(key=key))(keys(3))
+    chances = Chance(keys(0), keys(1), keys(2), fresh)
 
     def one_step(actor: Actor, chance: Chance) -> tuple[Actor, Moment]:
         memory, distribution, value = agent.step(actor.memory, actor.observation)
@@ -186,6 +188,7 @@ def next_values(agent: Any, moments: Moment) -> Any:
     return jnp.where(moments.terminated, 0.0, values)
 
 
+@known_names
 def rollout(env: Any, *, num_envs: int, num_steps: int) -> Collect:
     """Act with the agent's policy; give the trajectories.
 

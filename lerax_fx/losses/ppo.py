@@ -1,5 +1,6 @@
 """The loss of PPO."""
 
+from lerax_fx.core.arguments import known_names
 from lerax_fx.core.bounds import NonNegative, Positive, check_number, declared_intervals
 from lerax_fx.data.estimates import Estimates
 from lerax_fx.losses.loss import Loss
@@ -7,6 +8,7 @@ from lerax_fx.losses.policy import clipped_surrogate, entropy
 from lerax_fx.losses.value import value_loss
 
 
+@known_names
 def ppo_loss(
     *,
     clip: Positive = 0.2,

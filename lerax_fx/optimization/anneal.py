@@ -5,6 +5,7 @@ from typing import final
 import equinox as eqx
 from jaxtyping import ArrayLike, ScalarLike
 
+from lerax_fx.core.arguments import known_names
 from lerax_fx.core.bounds import NonNegative, check_count, check_number, declared_intervals
 
 
@@ -22,6 +23,7 @@ class Anneal(eqx.Module):
         return self.value * (1.0 - updates / self.num_updates)
 
 
+@known_names
 def anneal(value: NonNegative, *, num_updates: int, steps_per_update: int = 1) -> Anneal:
     """A schedule from `value` to 0, linear in the updates of a run.
 

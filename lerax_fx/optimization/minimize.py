@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import optax
 
+from lerax_fx.core.arguments import known_names
 from lerax_fx.core.transform import Step, Transform
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.losses.loss import Loss
@@ -86,6 +87,7 @@ class Minimize(Transform[D, D]):
         return part if self.where is whole_agent else eqx.tree_at(self.where, agent, part)
 
 
+@known_names
 def minimize(
     loss: Loss[D],
     optimizer: optax.GradientTransformation,

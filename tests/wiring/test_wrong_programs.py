@@ -1,0 +1,353 @@
+"""Programs that are wrong, and what each of them is told, before XLA compiles anything."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+import lerax_fx as fx
+from recipes import ppo
+
+KEY = jax.random.key(0)
+ENV = fx.make("CartPole-v1")
+AGENT = fx.actor_critic(ENV, key=KEY)
+PENDULUM_AGENT = fx.actor_critic("Pendulum-v1", key=KEY)
+
+
+def collect(env=ENV, num_envs=2, num_steps=4):
+    return fx.rollout(env, num_envs=num_envs, num_steps=num_steps)
+
+
+def learn():
+    return fx.minimize(fx.ppo_loss(), optax.sgd(1e-2))
+
+
+def train(*stages, agent=AGENT, key=KEY):
+    return fx.anakin_loop(fx.chain(*stages), 1)(agent, key)
+
+
+class Wrapped(eqx.Module):
+    """An agent around another, to be got wrong."""
+
+    inner: fx.AbstractActorCritic
+
+    def initial_memory(self):
+        return self.inner.initial_memory()
+
+    def step(self, memory, observation):
+        return self.inner.step(memory, observation)
+
+    def unroll(self, memory, observations, resets):
+        return self.inner.unroll(memory, observations, resets)
+
+
+class WithoutUnroll(eqx.Module):
+    weight: jax.Array = eqx.field(default_factory=lambda: jnp.zeros(2))
+
+    def initial_memory(self):
+        return None
+
+    def step(self, memory, observation):
+        raise NotImplementedError
+
+
+class TwoValues(Wrapped):
+    def step(self, memory, observation):
+        return self.inner.step(memory, observation)[:2]
+
+
+class BatchedValue(Wrapped):
+    def step(self, memory, observation):
+        memory, distribution, value = self.inner.step(memory, observation)
+        return memory, distribution, value[None]
+
+
+class GrowingMemory(Wrapped):
+    def initial_memory(self):
+        return jnp.zeros(2)
+
+    def step(self, memory, observation):
+        _, distribution, value = self.inner.step(None, observation)
+        return jnp.zeros(3), distribution, value
+
+
+@fx.transform
+def promises_estimates(rollout: fx.Rollout) -> fx.Estimates:
+    return rollout
+
+
+def plain_function(rollout):
+    return rollout
+
+
+@fx.loss_term(fx.evaluate_policy)
+def unreduced(evaluation: fx.PolicyEvaluation, data: fx.Estimates) -> fx.Scalar:
+    return evaluation.value - data.target
+
+
+class NoStep(fx.Transform[fx.Rollout, fx.Rollout]):
+    def init(self, agent, key):
+        return ()
+
+    def update(self, agent, state, data, key):
+        return data
+
+
+WRONG = {
+    "stages in the wrong order": (
+        lambda: fx.chain(fx.gae(), collect()),
+        fx.WiringError,
+        r"stage 2 of 2, 'rollout': wanted no data, got Estimates .*put it first",
+    ),
+    "estimator missing": (
+        lambda: fx.chain(collect(), learn()),
+        fx.WiringError,
+        r"'minimize': wanted Estimates, got Rollout \(from 'rollout'\)\. Put fx\.gae",
+    ),
+    "estimator missing before minibatch": (
+        lambda: fx.chain(collect(), fx.minibatch(learn(), num_epochs=1, num_minibatches=1)),
+        fx.WiringError,
+        r"'minibatch': wanted Estimates, got Rollout .*Put fx\.gae",
+    ),
+    "rollout missing": (
+        lambda: fx.anakin_loop(fx.chain(fx.gae(), learn()), 1),
+        fx.WiringError,
+        r"'gae': wanted Rollout, got nothing.*Put fx\.rollout\(\.\.\.\) before it",
+    ),
+    "misfit behind a stage of open type": (
+        lambda: train(collect(), fx.identity(), learn()),
+        fx.WiringError,
+        r"stage 3 of 3, 'minimize': wanted Estimates, got Rollout",
+    ),
+    "factory not called": (
+        lambda: fx.chain(collect(), fx.gae),
+        fx.WiringError,
+        r"stage 2 of 2: wanted a Transform.*Call it to make a stage: gae",
+    ),
+    "plain function as a stage": (
+        lambda: fx.chain(collect(), plain_function),
+        fx.WiringError,
+        r"'plain_function'.*Decorate plain_function with @fx\.transform",
+    ),
+    "continuous agent, discrete environment": (
+        lambda: train(
+            collect(),
+            agent=fx.mlp_actor_critic((ENV.observation_space, fx.Box(-1, 1, (1,))), key=KEY),
+        ),
+        fx.WiringError,
+        r"rollout: agent: actions: wanted actions of CartPole-v1's Discrete\(2\).*fx\.actor_critic",
+    ),
+    "discrete agent, continuous environment": (
+        lambda: train(
+            collect("Pendulum-v1"),
+            agent=fx.mlp_actor_critic((PENDULUM.observation_space, fx.Discrete(2)), key=KEY),
+        ),
+        fx.WiringError,
+        r"rollout: agent: actions: wanted actions of Pendulum-v1",
+    ),
+    "agent for other observations": (
+        lambda: train(collect(), agent=PENDULUM_AGENT),
+        fx.WiringError,
+        r"rollout: agent: step: wanted an agent that takes CartPole-v1's observations.*float32\[4\]",
+    ),
+    "minibatches that do not divide the steps": (
+        lambda: train(collect(), fx.gae(), fx.minibatch(learn(), num_epochs=1, num_minibatches=3)),
+        fx.WiringError,
+        r"num_minibatches: wanted a divisor of the 8 rows.*got 3",
+    ),
+    "minibatches that do not divide the environments of an agent with memory": (
+        lambda: train(
+            collect(),
+            fx.gae(),
+            fx.minibatch(learn(), num_epochs=1, num_minibatches=4),
+            agent=fx.gru_actor_critic(ENV, key=KEY, width=4),
+        ),
+        fx.WiringError,
+        r"num_minibatches: wanted a divisor of the 2 rows.*got 4",
+    ),
+    "misspelt hyperparameter": (
+        lambda: fx.gae(discout=0.9),
+        fx.HyperparameterError,
+        r"gae: discout: .*Did you mean 'discount'",
+    ),
+    "misspelt hyperparameter of a loss": (
+        lambda: fx.ppo_loss(clipp=0.1),
+        fx.HyperparameterError,
+        r"ppo_loss: clipp: .*Did you mean 'clip'",
+    ),
+    "misspelt size": (
+        lambda: fx.rollout(ENV, num_env=2, num_steps=4),
+        fx.HyperparameterError,
+        r"rollout: num_env: .*Did you mean 'num_envs'",
+    ),
+    "misspelt option of a recipe": (
+        lambda: ppo.make("CartPole-v1", key=KEY, learning_rat=0.1),
+        fx.HyperparameterError,
+        r"recipes\.ppo\.make: learning_rat: .*Did you mean 'learning_rate'",
+    ),
+    "positional hyperparameter": (
+        lambda: fx.gae(0.99),
+        fx.HyperparameterError,
+        r"gae: wanted keyword arguments only.*gae\(discount=\.\.\., lambda_=\.\.\.\)",
+    ),
+    "agent without unroll": (
+        lambda: train(collect(), agent=WithoutUnroll()),
+        fx.WiringError,
+        r"rollout: agent: wanted .*a WithoutUnroll without unroll",
+    ),
+    "agent whose step gives two things": (
+        lambda: train(collect(), agent=TwoValues(AGENT)),
+        fx.WiringError,
+        r"rollout: agent: step: wanted \(memory, distribution, value\)",
+    ),
+    "agent with a batched value": (
+        lambda: train(collect(), agent=BatchedValue(AGENT)),
+        fx.WiringError,
+        r"rollout: agent: step: wanted a value of shape \(\)",
+    ),
+    "memory that changes shape": (
+        lambda: train(collect(), agent=GrowingMemory(AGENT)),
+        fx.WiringError,
+        r"wanted a memory like initial_memory's, float32\[2\], got float32\[3\]",
+    ),
+    "transform that gives another type than it declares": (
+        lambda: train(collect(), promises_estimates()),
+        Exception,
+        r"promises_estimates",
+    ),
+    "update that returns no step": (
+        lambda: train(collect(), NoStep()),
+        fx.WiringError,
+        r"stage 2, 'no_step': wanted update to return Step.*Return fx\.Step",
+    ),
+    "discount above 1": (
+        lambda: fx.gae(discount=1.5),
+        fx.HyperparameterError,
+        r"gae: discount: wanted a number in \[0, 1\], got 1\.5",
+    ),
+    "lambda that is no number": (
+        lambda: fx.gae(lambda_=float("nan")),
+        fx.HyperparameterError,
+        r"gae: lambda_: wanted a number in \[0, 1\], got nan",
+    ),
+    "discount as a string": (
+        lambda: fx.gae(discount="0.9"),
+        fx.HyperparameterError,
+        r"gae: discount: wanted a number in \[0, 1\], got '0\.9' of type str",
+    ),
+    "clip of 0": (
+        lambda: fx.ppo_loss(clip=0.0),
+        fx.HyperparameterError,
+        r"clipped_surrogate: clip: wanted a number > 0",
+    ),
+    "negative weight": (
+        lambda: fx.ppo_loss(entropy_weight=-0.1),
+        fx.HyperparameterError,
+        r"ppo_loss: entropy_weight: wanted a number >= 0, got -0\.1",
+    ),
+    "no environments": (
+        lambda: collect(num_envs=0),
+        fx.HyperparameterError,
+        r"rollout: num_envs: wanted an int of at least 1, got 0",
+    ),
+    "a size that is a float": (
+        lambda: collect(num_steps=4.0),
+        fx.HyperparameterError,
+        r"rollout: num_steps: wanted an int",
+    ),
+    "unknown environment": (
+        lambda: collect("CartPole-v2"),
+        fx.EnvironmentSetupError,
+        r"CartPole-v1",
+    ),
+    "loss not called": (
+        lambda: fx.minimize(fx.ppo_loss, optax.sgd(1e-2)),
+        Exception,
+        r"minimize",
+    ),
+    "where picks nothing to train": (
+        lambda: train(
+            collect(),
+            fx.gae(),
+            fx.minimize(fx.ppo_loss(), optax.sgd(1e-2), where=lambda agent: agent.encoding),
+        ),
+        fx.WiringError,
+        r"minimize: where: wanted a part of the agent that holds floating-point arrays",
+    ),
+    "where picks a field that is not there": (
+        lambda: train(
+            collect(),
+            fx.gae(),
+            fx.minimize(fx.ppo_loss(), optax.sgd(1e-2), where=lambda agent: agent.crtic),
+        ),
+        fx.WiringError,
+        r"minimize: where: .*'crtic'.*Pick a field",
+    ),
+    "an int for a key": (
+        lambda: train(collect(), key=0),
+        fx.WiringError,
+        r"anakin_loop: key: wanted one random key, got 0\. Pass jax\.random\.key",
+    ),
+    "many keys for one": (
+        lambda: train(collect(), key=jax.random.split(KEY, 3)),
+        fx.WiringError,
+        r"anakin_loop: key: .*\(3,\).*jax\.vmap",
+    ),
+    "agent and key swapped": (
+        lambda: fx.anakin_loop(fx.chain(collect()), 1)(KEY, AGENT),
+        fx.WiringError,
+        r"anakin_loop: agent: wanted an agent.*the agent first",
+    ),
+    "too few steps for one update": (
+        lambda: ppo.make("CartPole-v1", key=KEY, total_steps=100),
+        fx.HyperparameterError,
+        r"total_steps: wanted at least one update: num_envs \* num_steps = 512",
+    ),
+    "loss term that is no scalar": (
+        lambda: train(collect(), fx.gae(), fx.minimize(unreduced(), optax.sgd(1e-2))),
+        Exception,
+        r"unreduced",
+    ),
+    "a term twice": (
+        lambda: train(
+            collect(), fx.gae(), fx.minimize(fx.entropy() + fx.entropy(), optax.sgd(1e-2))
+        ),
+        fx.WiringError,
+        r"loss: metrics: .*'entropy' twice",
+    ),
+    "a period of 0": (
+        lambda: fx.every(0, fx.identity()),
+        fx.HyperparameterError,
+        r"every: period: wanted an int of at least 1",
+    ),
+    "a stage that is not there": (
+        lambda: fx.chain(collect(), fx.gae())["gea"],
+        fx.WiringError,
+        r"chain: wanted .*'rollout', 'gae'.*got 'gea'",
+    ),
+}
+PENDULUM = fx.make("Pendulum-v1")
+
+
+def compiled(caplog):
+    """Whether XLA was asked to compile a training program."""
+    return any("XLA compilation of jit(_train)" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize("name", list(WRONG))
+def test_a_wrong_program_is_told_so(name, caplog):
+    program, error, message = WRONG[name]
+    with jax.log_compiles(), pytest.raises(error, match=f"(?s){message}"):
+        program()
+    assert not compiled(caplog)
+
+
+def test_a_right_program_is_compiled(caplog):
+    with jax.log_compiles():
+        train(collect(), fx.gae(), learn())
+    assert compiled(caplog)
+
+
+def test_there_are_enough_of_them():
+    assert len(WRONG) >= 20
