@@ -5,6 +5,7 @@ from typing import Any, final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from lerax_fx.core.arguments import known_names
 from lerax_fx.core.bounds import check_count
@@ -62,9 +63,9 @@ class Chance(eqx.Module):
     for the observation after a reset; and the state that a reset would lead to.
     """
 
-    action: Key
-    step: Key
-    observation: Key
+    action: Array
+    step: Array
+    observation: Array
     fresh: Tree
 
 
@@ -123,7 +124,7 @@ def act_for(num_steps: int, env: Env, agent: Any, actor: Actor, key: Key) -> tup
     # What chance decides is drawn for all steps at once: one large operation outside of
     # the scan instead of many small ones within. And by kind: where the environment has no
     # use for one, its keys are dead code.
-    def keys(kind: int) -> Key:
+    def keys(kind: int) -> Array:
         return jax.random.split(jax.random.fold_in(key, kind), num_steps)
 
     fresh = jax.vmap(lambda key: env.initial(key=key))(keys(3))
