@@ -5,6 +5,7 @@ from typing import Any, final
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -136,7 +137,7 @@ def _size(state: Tree) -> int:
 
 def _bytes(leaf: Any) -> int:
     # A typed key's own dtype has no size; that of the words which it is made of has.
-    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.eval_shape(jax.random.key_data, leaf)
     return math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize
 

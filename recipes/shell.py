@@ -128,8 +128,9 @@ def progress(num_updates: int, show: bool) -> Generator[Callable[[int, fx.Metric
             returns = np.asarray(metrics["episode_return"])
             known = returns[~np.isnan(returns)]
             # A piece in which no episode ended leaves the return as it was.
-            latest = {"episode_return": float(known.mean())} if known.size else {}
-            bar.update(task, advance=updates, steps=int(metrics["steps"][-1]), **latest)
+            latest = known.mean() if known.size else bar.tasks[task].fields["episode_return"]
+            steps = int(metrics["steps"][-1])
+            bar.update(task, advance=updates, steps=steps, episode_return=latest)
 
         yield advance
 

@@ -91,7 +91,7 @@ class Loss(eqx.Module, Generic[D_contra]):
         return Loss(self.terms + other.terms, self.weights + other.weights)
 
     def __mul__(self, weight: ScalarLike) -> "Loss[D_contra]":
-        if isinstance(weight, Loss):
+        if isinstance(weight, Loss):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
             return NotImplemented
         # An int would be structure; a weight is a number to be traced.
         weight = float(weight) if isinstance(weight, int) else weight

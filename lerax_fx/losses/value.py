@@ -29,6 +29,6 @@ def value_loss(
     losses = rlax.l2_loss(evaluation.value, data.target)
     if clip is not None:
         old = data.rollout.value
-        held = old + jnp.clip(evaluation.value - old, -clip, clip)
+        held = old + jnp.clip(evaluation.value - old, -1.0 * jnp.asarray(clip), clip)
         losses = jnp.maximum(losses, rlax.l2_loss(held, data.target))
     return jnp.mean(losses)

@@ -3,6 +3,7 @@
 from typing import final
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import ArrayLike, ScalarLike
 
 from lerax_fx.core.arguments import known_names
@@ -19,7 +20,7 @@ class Anneal(eqx.Module):
 
     def __call__(self, count: ArrayLike) -> ScalarLike:
         """The value after `count` gradient steps."""
-        updates = count // self.steps_per_update
+        updates = jnp.floor_divide(count, self.steps_per_update)
         return self.value * (1.0 - updates / self.num_updates)
 
 
