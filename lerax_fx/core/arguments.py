@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from lerax_fx.core.bounds import check_number, declared_intervals
+from lerax_fx.core.unchecked import unchecked
 from lerax_fx.errors import HyperparameterError, explain
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
+@unchecked
 def known_names(function: Callable[P, R]) -> Callable[P, R]:
     """Give a function an error for people where a keyword of it is misspelt.
 

@@ -9,6 +9,7 @@ import equinox as eqx
 
 from lerax_fx.core.arguments import bind_hyperparameters
 from lerax_fx.core.transform import In_contra, Out_co, Step, Transform
+from lerax_fx.core.unchecked import unchecked
 from lerax_fx.types import Key, Tree
 
 In = TypeVar("In")
@@ -76,6 +77,7 @@ class TransformFactory(Generic[P, In, Out]):
         return FunctionTransform(self.function, bound, self.takes_agent)
 
 
+@unchecked
 def transform(function: Callable[Concatenate[In, P], Out]) -> TransformFactory[P, In, Out]:
     """Lift a pure function of the data to a transform.
 
@@ -92,6 +94,7 @@ def transform(function: Callable[Concatenate[In, P], Out]) -> TransformFactory[P
     return TransformFactory(function, takes_agent=False)
 
 
+@unchecked
 def agent_transform(
     function: Callable[Concatenate[Any, In, P], Out],
 ) -> TransformFactory[P, In, Out]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import ScalarLike
 
 from lerax_fx.core.arguments import bind_hyperparameters
+from lerax_fx.core.unchecked import unchecked
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Metrics, Scalar, Tree
 
@@ -124,6 +125,7 @@ class LossFactory(Generic[P, Data]):
         return Loss((Term(self.function, self.evaluate, bound),), (1.0,))
 
 
+@unchecked
 def loss_term(
     evaluate: Callable[[Any, Any], Evaluated],
 ) -> Callable[[Callable[Concatenate[Evaluated, Data, P], TermValue]], LossFactory[P, Data]]:
@@ -138,6 +140,7 @@ def loss_term(
     function share its result. A term returns a scalar, or a scalar and a dict of metrics.
     """
 
+    @unchecked
     def decorate(
         function: Callable[Concatenate[Evaluated, Data, P], TermValue],
     ) -> LossFactory[P, Data]:
