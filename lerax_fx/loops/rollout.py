@@ -17,6 +17,9 @@ from lerax_fx.loops.check_agent import check_actor_critic
 from lerax_fx.loops.episodes import Episodes
 from lerax_fx.types import Count, Key, Tree
 
+_SMALL = 1024  # steps of all environments
+_PIECE = 128
+
 
 @final
 class Actor(eqx.Module):
@@ -81,6 +84,19 @@ class Collect(Transform[None, Rollout]):
     def name(self) -> str:
         return "rollout"
 
+    @property
+    def _steps_at_once(self) -> int:
+        """For how many steps initial states are drawn at once.
+
+        All, but for small rollouts. Those XLA's CPU backend would spread over threads for
+        ten tiny loops each, and waking them takes longer than the work: 0.8 ms of the 3.2
+        that an update takes (4 environments of CartPole, 128 steps, on a busy machine)
+        against 0.1 in pieces that it leaves on one thread.
+        """
+        if self.num_envs * self.num_steps > _SMALL:
+            return self.num_steps
+        return max(1, min(self.num_steps, _PIECE // self.num_envs))
+
     def init(self, agent: Any, key: Key) -> RolloutState:
         check_actor_critic("rollout: agent", agent, self.env)
 
@@ -96,7 +112,7 @@ class Collect(Transform[None, Rollout]):
         del data
 
         def collect(actor: Actor, key: Key) -> tuple[Actor, Moment]:
-            return act_for(self.num_steps, self.env, agent, actor, key)
+            return act_for(self.num_steps, self.env, agent, actor, key, self._steps_at_once)
 
         keys = jax.random.split(key, self.num_envs)
         actors, moments = jax.vmap(collect, axis_name=ENVIRONMENT_AXIS)(state.actors, keys)
@@ -118,8 +134,13 @@ class Collect(Transform[None, Rollout]):
         return Step(agent, RolloutState(actors, steps), rollout, metrics)
 
 
-def act_for(num_steps: int, env: Env, agent: Any, actor: Actor, key: Key) -> tuple[Actor, Moment]:
-    """Act in one environment for `num_steps` steps, in a new episode after each end."""
+def act_for(
+    num_steps: int, env: Env, agent: Any, actor: Actor, key: Key, steps_at_once: int
+) -> tuple[Actor, Moment]:
+    """Act in one environment for `num_steps` steps, in a new episode after each end.
+
+    What an episode may begin with is drawn ahead, for `steps_at_once` steps at a time.
+    """
 
     # What chance decides is drawn for all steps at once: one large operation outside of
     # the scan instead of many small ones within. And by kind: where the environment has no
@@ -127,7 +148,7 @@ def act_for(num_steps: int, env: Env, agent: Any, actor: Actor, key: Key) -> tup
     def keys(kind: int) -> Array:
         return jax.random.split(jax.random.fold_in(key, kind), num_steps)
 
-    fresh = jax.vmap(lambda key: env.initial(key=key))(keys(3))
+    fresh = jax.lax.map(lambda key: env.initial(key=key), keys(3), batch_size=steps_at_once)
     chances = Chance(keys(0), keys(1), keys(2), fresh)
 
     def one_step(actor: Actor, chance: Chance) -> tuple[Actor, Moment]:
