@@ -84,19 +84,6 @@ class Collect(Transform[None, Rollout]):
     def name(self) -> str:
         return "rollout"
 
-    @property
-    def _steps_at_once(self) -> int:
-        """For how many steps initial states are drawn at once.
-
-        All, but for small rollouts. Those XLA's CPU backend would spread over threads for
-        ten tiny loops each, and waking them takes longer than the work: 0.8 ms of the 3.2
-        that an update takes (4 environments of CartPole, 128 steps, on a busy machine)
-        against 0.1 in pieces that it leaves on one thread.
-        """
-        if self.num_envs * self.num_steps > _SMALL:
-            return self.num_steps
-        return max(1, min(self.num_steps, _PIECE // self.num_envs))
-
     def init(self, agent: Any, key: Key) -> RolloutState:
         check_actor_critic("rollout: agent", agent, self.env)
 
@@ -111,11 +98,11 @@ class Collect(Transform[None, Rollout]):
     def update(self, agent: Any, state: RolloutState, data: None, key: Key) -> Step[Rollout]:
         del data
 
-        def collect(actor: Actor, key: Key) -> tuple[Actor, Moment]:
-            return act_for(self.num_steps, self.env, agent, actor, key, self._steps_at_once)
+        def collect(actor: Actor, chances: Chance) -> tuple[Actor, Moment]:
+            return act_for(self.env, agent, actor, chances)
 
-        keys = jax.random.split(key, self.num_envs)
-        actors, moments = jax.vmap(collect, axis_name=ENVIRONMENT_AXIS)(state.actors, keys)
+        over_environments = jax.vmap(collect, in_axes=(0, 1), axis_name=ENVIRONMENT_AXIS)
+        actors, moments = over_environments(state.actors, self._chances(key))
         rollout = Rollout(
             moments.observation,
             moments.action,
@@ -133,23 +120,40 @@ class Collect(Transform[None, Rollout]):
         actors = eqx.tree_at(lambda a: a.episodes, actors, actors.episodes.cleared())
         return Step(agent, RolloutState(actors, steps), rollout, metrics)
 
+    def _chances(self, key: Key) -> Chance:
+        """What chance decides, `(time, environments)`, which is how a scan takes it.
 
-def act_for(
-    num_steps: int, env: Env, agent: Any, actor: Actor, key: Key, steps_at_once: int
-) -> tuple[Actor, Moment]:
-    """Act in one environment for `num_steps` steps, in a new episode after each end.
+        Drawn for all steps at once: one large operation outside of the scan instead of many
+        small ones within. And by kind: where the environment has no use for one, its keys
+        are dead code.
+        """
+        action, step, observation, fresh = (
+            jax.random.split(kind, (self.num_steps, self.num_envs))
+            for kind in jax.random.split(key, 4)
+        )
 
-    What an episode may begin with is drawn ahead, for `steps_at_once` steps at a time.
-    """
+        def initial(keys: Array) -> Tree:
+            return jax.vmap(lambda key: self.env.initial(key=key), axis_name=ENVIRONMENT_AXIS)(keys)
 
-    # What chance decides is drawn for all steps at once: one large operation outside of
-    # the scan instead of many small ones within. And by kind: where the environment has no
-    # use for one, its keys are dead code.
-    def keys(kind: int) -> Array:
-        return jax.random.split(jax.random.fold_in(key, kind), num_steps)
+        states = jax.lax.map(initial, fresh, batch_size=self._steps_at_once)
+        return Chance(action, step, observation, states)
 
-    fresh = jax.lax.map(lambda key: env.initial(key=key), keys(3), batch_size=steps_at_once)
-    chances = Chance(keys(0), keys(1), keys(2), fresh)
+    @property
+    def _steps_at_once(self) -> int:
+        """For how many steps of an environment initial states are drawn at once.
+
+        All, but for small rollouts. Those XLA's CPU backend would spread over threads for
+        ten tiny loops each, and waking them takes longer than the work: 0.8 ms of the 3.2
+        that an update takes (4 environments of CartPole, 128 steps, on a busy machine)
+        against 0.1 in pieces that it leaves on one thread.
+        """
+        if self.num_envs * self.num_steps > _SMALL:
+            return self.num_steps
+        return max(1, min(self.num_steps, _PIECE // self.num_envs))
+
+
+def act_for(env: Env, agent: Any, actor: Actor, chances: Chance) -> tuple[Actor, Moment]:
+    """Act in one environment, a step for each of `chances`, in a new episode after each end."""
 
     def one_step(actor: Actor, chance: Chance) -> tuple[Actor, Moment]:
         memory, distribution, value = agent.step(actor.memory, actor.observation)
