@@ -1,0 +1,200 @@
+"""Loss terms against closed forms; their algebra; and how often a network is evaluated."""
+
+import re
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import rlax
+
+import lerax_fx as fx
+
+KEY = jax.random.key(0)
+ENV = fx.make("CartPole-v1")
+AGENT = fx.actor_critic(ENV, key=KEY)
+LATER = fx.actor_critic(ENV, key=jax.random.key(1))
+
+
+def collected(agent=AGENT, num_envs=4, num_steps=8):
+    algorithm = fx.chain(fx.rollout(ENV, num_envs=num_envs, num_steps=num_steps), fx.gae())
+    return algorithm.update(agent, algorithm.init(agent, KEY), None, KEY).out
+
+
+@pytest.fixture(scope="module")
+def data():
+    return collected()
+
+
+@pytest.fixture(scope="module")
+def evaluation(data):
+    """Another policy's view of the data, in numpy."""
+    result = fx.evaluate_policy(LATER, data)
+    logits = np.asarray(result.distribution.logits, float)
+    log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    action = np.asarray(data.rollout.action)
+    log_prob = np.take_along_axis(log_probs, action[..., None], -1)[..., 0]
+    entropy = -(np.exp(log_probs) * log_probs).sum(-1)
+    return log_prob, entropy, np.asarray(result.value, float)
+
+
+def value_of(loss, data, agent=LATER):
+    return loss(agent, data)
+
+
+def test_clipped_surrogate(data, evaluation):
+    log_ratio = evaluation[0] - np.asarray(data.rollout.log_prob)
+    ratio, advantage = np.exp(log_ratio), np.asarray(data.advantage)
+    expected = -np.minimum(ratio * advantage, np.clip(ratio, 0.99, 1.01) * advantage).mean()
+    value, metrics = value_of(fx.clipped_surrogate(clip=0.01), data)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    np.testing.assert_allclose(metrics["clip_fraction"], (abs(ratio - 1) > 0.01).mean())
+    expected = (ratio - 1 - log_ratio).mean()
+    np.testing.assert_allclose(metrics["approximate_kl"], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("clip", [None, 0.05])
+def test_value_loss(data, evaluation, clip):
+    value, target, old = evaluation[2], np.asarray(data.target), np.asarray(data.rollout.value)
+    expected = (value - target) ** 2
+    if clip is not None:
+        held = old + np.clip(value - old, -clip, clip)
+        expected = np.maximum(expected, (held - target) ** 2)
+    result, _ = value_of(fx.value_loss(clip=clip), data)
+    np.testing.assert_allclose(result, expected.mean() / 2, rtol=1e-5)
+
+
+def test_entropy_and_policy_gradient(data, evaluation):
+    np.testing.assert_allclose(value_of(fx.entropy(), data)[0], evaluation[1].mean(), rtol=1e-5)
+    expected = -(evaluation[0] * np.asarray(data.advantage)).mean()
+    np.testing.assert_allclose(value_of(fx.policy_gradient(), data)[0], expected, rtol=1e-4)
+
+
+def test_policy_gradient_has_the_gradient_of_rlax(data):
+    def ours(agent):
+        return fx.policy_gradient()(agent, data)[0]
+
+    def theirs(agent):
+        logits = fx.evaluate_policy(agent, data).distribution.logits
+        weights = jnp.ones(logits.shape[1])
+        loss = jax.vmap(rlax.policy_gradient_loss, in_axes=(0, 0, 0, None))
+        return loss(logits, data.rollout.action, data.advantage, weights).mean()
+
+    for a, b in zip(
+        *map(jax.tree.leaves, (jax.grad(ours)(LATER), jax.grad(theirs)(LATER))), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7)
+
+
+def test_ppo_loss_is_the_sum_that_it_says_it_is(data):
+    whole = fx.ppo_loss(clip=0.1, value_weight=0.7, entropy_weight=0.03)
+    parts = fx.clipped_surrogate(clip=0.1) + 0.7 * fx.value_loss(clip=0.1) - 0.03 * fx.entropy()
+    a, b = (jax.grad(lambda agent, x=x: x(agent, data)[0])(LATER) for x in (whole, parts))
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+    value, metrics = whole(LATER, data)
+    expected = (
+        metrics["clipped_surrogate"] + 0.7 * metrics["value_loss"] - 0.03 * metrics["entropy"]
+    )
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
+def test_losses_are_added_and_scaled(data):
+    a, b = fx.entropy(), fx.value_loss()
+    x, y = a(LATER, data)[0], b(LATER, data)[0]
+    for loss, expected in [
+        (a + b, x + y),
+        (a - b, x - y),
+        (-a, -x),
+        (2 * a, 2 * x),
+        (a * 0.5, x / 2),
+        (0.5 * (a - 4 * b), 0.5 * x - 2 * y),
+    ]:
+        np.testing.assert_allclose(loss(LATER, data)[0], expected, rtol=1e-5)
+    with pytest.raises(TypeError):
+        a + 1.0
+
+
+def matrix_products(function, *args):
+    """How many there are in the program that XLA is given."""
+    text = jax.jit(function).lower(*args).as_text()
+    return len(re.findall(r"dot_general", text))
+
+
+def test_one_forward_and_one_backward_pass_through_each_network(data):
+    stage = fx.minimize(fx.ppo_loss(), optax.sgd(1e-2))
+    state = stage.init(AGENT, KEY)
+    step = matrix_products(lambda agent: stage.update(agent, state, data, KEY).agent, AGENT)
+
+    observation = data.rollout.observation.reshape(-1, 4)
+
+    def alone(network):
+        return matrix_products(
+            jax.value_and_grad(lambda n: jax.vmap(n)(observation).sum()), network
+        )
+
+    forward = matrix_products(lambda n: jax.vmap(n)(observation), AGENT.actor)
+    assert (forward, alone(AGENT.actor)) == (3, 3 + 3 + 2)
+    assert step == alone(AGENT.actor) + alone(AGENT.critic)
+
+
+def test_terms_share_one_evaluation(data):
+    calls = []
+
+    def evaluate(agent, data):
+        calls.append(1)
+        return fx.evaluate_policy(agent, data)
+
+    @fx.loss_term(evaluate)
+    def first(evaluation: fx.PolicyEvaluation, data: fx.Estimates) -> fx.Scalar:
+        return evaluation.value.mean()
+
+    @fx.loss_term(evaluate)
+    def second(evaluation: fx.PolicyEvaluation, data: fx.Estimates) -> fx.Scalar:
+        return (evaluation.value**2).mean()
+
+    (first() + 2.0 * second())(AGENT, data)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("memory", [False, True])
+def test_the_first_ratio_is_1(memory):
+    """What acted and what learns agree: to the last bit up to 64 environments, whose matrix
+    products have the same kernels; what is left beyond that is the rounding of those.
+    """
+    agent = fx.gru_actor_critic(ENV, key=KEY) if memory else AGENT
+    data = jax.jit(lambda agent: collected(agent, num_envs=16, num_steps=32))(agent)
+    log_prob = jax.jit(lambda a, d: fx.evaluate_policy(a, d).log_prob(d.rollout.action))(
+        agent, data
+    )
+    assert bool(data.rollout.done.any()), "no reset in the trajectories"
+    np.testing.assert_allclose(log_prob, data.rollout.log_prob, rtol=0, atol=5e-7)
+    metrics = fx.ppo_loss()(agent, data)[1]
+    assert float(metrics["clip_fraction"]) == 0.0
+    np.testing.assert_allclose(metrics["approximate_kl"], 0.0, atol=1e-6)
+
+
+def test_minimize_is_optax_by_hand(data):
+    optimizer, loss = optax.adam(1e-2), fx.ppo_loss()
+    stage = fx.minimize(loss, optimizer)
+    step = stage.update(AGENT, stage.init(AGENT, KEY), data, KEY)
+    gradient = jax.grad(lambda agent: loss(agent, data)[0])(AGENT)
+    updates, _ = optimizer.update(gradient, optimizer.init(AGENT), AGENT)
+    expected = optax.apply_updates(AGENT, updates)
+    for a, b in zip(jax.tree.leaves(step.agent), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_where_trains_its_part_alone(data):
+    stage = fx.minimize(fx.ppo_loss(), optax.sgd(1.0), where=lambda agent: agent.critic)
+    trained = stage.update(AGENT, stage.init(AGENT, KEY), data, KEY).agent
+    assert eqx.tree_equal(trained.actor, AGENT.actor)
+    assert not eqx.tree_equal(trained.critic, AGENT.critic)
+
+
+def test_anneal():
+    schedule = fx.anneal(1.0, num_updates=4, steps_per_update=2)
+    values = [float(schedule(count)) for count in range(8)]
+    np.testing.assert_allclose(values, [1.0, 1.0, 0.75, 0.75, 0.5, 0.5, 0.25, 0.25])
