@@ -1,0 +1,54 @@
+"""What is written for speed gives what the plain form of it gives."""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lerax_fx as fx
+from lerax_fx.core.minibatch import minibatch
+from lerax_fx.losses.evaluation import evaluate_rollout
+
+KEY = jax.random.key(0)
+
+
+def stage(num_envs, num_steps):
+    return fx.rollout("CartPole-v1", num_envs=num_envs, num_steps=num_steps)
+
+
+def test_agents_without_memory_are_unrolled_over_one_axis():
+    agent = fx.actor_critic("CartPole-v1", key=KEY)
+    collect = stage(3, 5)
+    rollout = jax.jit(collect.update)(agent, collect.init(agent, KEY), None, KEY).out
+    evaluation = evaluate_rollout(agent, rollout)
+    _, distribution, value = jax.vmap(agent.unroll)(None, rollout.observation, rollout.resets)
+    np.testing.assert_allclose(evaluation.value, value, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        evaluation.distribution.logits, distribution.logits, rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("num_envs", [3, 16])
+def test_initial_states_are_the_same_in_pieces(num_envs, monkeypatch):
+    collect = stage(num_envs, 20)
+    in_pieces = collect._chances(KEY)
+    assert in_pieces.action.shape == (20, num_envs)
+    monkeypatch.setattr(sys.modules["lerax_fx.loops.rollout"], "_SMALL", 0)
+    at_once = collect._chances(KEY)
+    jax.tree.map(np.testing.assert_array_equal, in_pieces.fresh, at_once.fresh)
+
+
+def test_small_rollouts_draw_initial_states_in_pieces():
+    assert stage(4, 40)._steps_at_once == 32
+    assert stage(256, 8)._steps_at_once == 8
+
+
+def test_an_epoch_holds_every_row_once():
+    shuffle = minibatch(fx.identity(), num_epochs=2, num_minibatches=4)
+    first, second = (shuffle._indices(key, 24) for key in jax.random.split(KEY))
+    assert first.shape == (4, 6)
+    for order in (first, second):
+        np.testing.assert_array_equal(jnp.sort(order.ravel()), jnp.arange(24))
+    assert not np.array_equal(first, second)
