@@ -20,6 +20,7 @@ import sys
 import time
 import types
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import lerax_fx as fx
 from recipes import ppo
 
 TOTAL_STEPS = 500_000
@@ -237,13 +237,12 @@ def show(row: dict[str, Any]) -> None:
 
 
 def machine() -> dict[str, Any]:
+    packages = ("jax", "jaxlib", "gymnax", "optax", "distrax", "equinox", "flax")
     return {
         "cores": os.cpu_count(),
         "device": str(jax.devices()[0].device_kind),
         "python": platform.python_version(),
-        "jax": jax.__version__,
-        "lerax_fx": fx.__version__ if hasattr(fx, "__version__") else "source",
-        "gymnax": gymnax.__version__,
+        **{name: metadata.version(name) for name in packages},
     }
 
 
