@@ -55,6 +55,8 @@ def make(
         optax.clip_by_global_norm(max_grad_norm),
         optax.adam(schedule if anneal else learning_rate, eps=1e-5),
     )
+    # One vector instead of an array for each weight: a few operations where there were dozens.
+    optimizer = optax.flatten(optimizer)
     loss = fx.ppo_loss(clip=clip, value_weight=value_weight, entropy_weight=entropy_weight)
     algorithm = fx.chain(
         fx.rollout(env, num_envs=num_envs, num_steps=num_steps),

@@ -49,12 +49,11 @@ class Minibatch(Transform[D, D]):
 
         # Rows are gathered once in an epoch. A gather in each minibatch takes 1.2 times as
         # long in all (minibatches of 128 steps of CartPole).
-        def epoch(carry: tuple[Tree, Tree], key: Key) -> tuple[tuple[Tree, Tree], Metrics]:
-            keys = jax.random.split(key, 1 + self.num_minibatches)
+        def epoch(carry: tuple[Tree, Tree], keys: Any) -> tuple[tuple[Tree, Tree], Metrics]:
             minibatches = take(rows, self._indices(keys[0], size))
             return scan(learn, carry, (minibatches, keys[1:]))
 
-        keys = jax.random.split(key, self.num_epochs)
+        keys = jax.random.split(key, (self.num_epochs, 1 + self.num_minibatches))
         (agent, state), metrics = scan(epoch, (agent, state), keys)
         metrics = jax.tree.map(lambda metric: jax.lax.collapse(metric, 0, 2), metrics)
         return Step(agent, state, data, mean_over_time(metrics))

@@ -10,6 +10,7 @@ import pytest
 from jaxtyping import TypeCheckError
 
 import lerax_fx as fx
+from lerax_fx.loops import anakin
 from recipes import ppo
 
 KEY = jax.random.key(0)
@@ -363,6 +364,7 @@ def test_a_wrong_program_is_told_so(name, caplog):
 
 
 def test_a_right_program_is_compiled(caplog):
+    anakin._train.clear_cache()  # Another test may have compiled the same program.
     with jax.log_compiles():
         train(collect(), fx.gae(), learn())
     assert compiled(caplog)
