@@ -10,7 +10,7 @@ from lerax_fx.agents.activation import Activation
 from lerax_fx.agents.convolution import CNN
 from lerax_fx.agents.encoding import Encoding, image_encoding, is_image, vector_encoding
 from lerax_fx.agents.feedforward import FeedforwardActorCritic
-from lerax_fx.agents.linear import Linear
+from lerax_fx.agents.linear import Linear, orthogonal
 from lerax_fx.agents.mlp import HIDDEN_GAIN, MLP
 from lerax_fx.agents.policies import policy_for
 from lerax_fx.agents.recurrent import GRU
@@ -125,8 +125,8 @@ def cnn_actor_critic(
 
     if shared:
         torso = network(torso_key)
-        actor = Linear(width, policy.parameters, gain=_ACTOR_GAIN, key=actor_key)
-        critic = Linear(width, 1, gain=_CRITIC_GAIN, key=critic_key)
+        actor = Linear(orthogonal(actor_key, width, policy.parameters, _ACTOR_GAIN))
+        critic = Linear(orthogonal(critic_key, width, 1, _CRITIC_GAIN))
     else:
         torso = None
         actor = network(actor_key, policy.parameters, last_gain=_ACTOR_GAIN)
@@ -167,8 +167,8 @@ def gru_actor_critic(
         encoding,
         torso,
         GRU(width, width, key=gru_key),
-        Linear(width, policy.parameters, gain=_ACTOR_GAIN, key=actor_key),
-        Linear(width, 1, gain=_CRITIC_GAIN, key=critic_key),
+        Linear(orthogonal(actor_key, width, policy.parameters, _ACTOR_GAIN)),
+        Linear(orthogonal(critic_key, width, 1, _CRITIC_GAIN)),
         policy,
     )
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lerax_fx.agents.activation import Activation, activation_function
-from lerax_fx.agents.linear import Linear
+from lerax_fx.agents.linear import Linear, orthogonal
 from lerax_fx.agents.mlp import HIDDEN_GAIN, MLP
 from lerax_fx.core.bounds import check_count
 from lerax_fx.errors import WiringError, explain
@@ -41,7 +41,7 @@ class Convolution(eqx.Module):
 
     def __init__(self, inputs: int, outputs: int, *, kernel: int, gain: float, key: Key):
         self.kernel = kernel
-        self.linear = Linear(kernel * kernel * inputs, outputs, gain=gain, key=key)
+        self.linear = Linear(orthogonal(key, kernel * kernel * inputs, outputs, gain))
 
     def __call__(
         self, image: Float[Array, "height width inputs"]

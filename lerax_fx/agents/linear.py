@@ -1,5 +1,8 @@
 """The affine layer, and how its weights start."""
 
+import math
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import final
 
 import equinox as eqx
@@ -16,18 +19,35 @@ def orthogonal(key: Key, rows: int, columns: int, gain: float) -> Float[Array, "
     Saxe et al. 2014, "Exact solutions to the nonlinear dynamics of learning in deep linear
     neural networks", section 3.
     """
-    return jax.nn.initializers.orthogonal(gain)(key, (rows, columns), jnp.result_type(float))
+    return orthogonal_layers(key, (rows, columns), (gain,))[0]
+
+
+def orthogonal_layers(key: Key, sizes: Sequence[int], gains: Sequence[float]) -> list[Array]:
+    """Orthogonal weights for layers from each of the sizes to the next, one `gain` for each."""
+    shapes = list(pairwise(sizes))
+    # One draw, of a vector, for all layers: PPO's six layers are compiled in half the time
+    # that jax.nn.initializers.orthogonal takes for them (0.34 against 0.73 s).
+    numbers = jax.random.normal(key, (sum(map(math.prod, shapes)),))
+    ends = list(accumulate(map(math.prod, shapes)))[:-1]
+    return [
+        gain * _orthogonalized(part.reshape(shape))
+        for part, shape, gain in zip(jnp.split(numbers, ends), shapes, gains, strict=True)
+    ]
+
+
+def _orthogonalized(matrix: Float[Array, "rows columns"]) -> Float[Array, "rows columns"]:
+    """Uniform over the orthogonal matrices, if the numbers of `matrix` are normal: Mezzadri
+    2007, "How to generate random matrices from the classical compact groups", section 5.
+    """
+    rows, columns = matrix.shape
+    tall, upper = jnp.linalg.qr(matrix if rows >= columns else matrix.T)
+    tall = tall * jnp.sign(jnp.diagonal(upper))
+    return tall if rows >= columns else tall.T
 
 
 @final
 class Linear(eqx.Module):
-    """`x @ weight + bias`; orthogonal weights and no bias to begin with.
-
-    **Arguments:**
-
-    - `inputs`, `outputs`: the sizes.
-    - `gain`: the length of the weights' rows or columns.
-    """
+    """`x @ weight + bias`; no bias to begin with."""
 
     # [inputs, outputs], which under vmap is `X @ W`. Against eqx.nn.Linear's `W @ x` (64-64
     # tanh net, CPU, medians of 60 interleaved, us, in brackets plain batched `X @ W` as
@@ -38,9 +58,9 @@ class Linear(eqx.Module):
     weight: Float[Array, "inputs outputs"]
     bias: Float[Array, " outputs"]
 
-    def __init__(self, inputs: int, outputs: int, *, gain: float, key: Key):
-        self.weight = orthogonal(key, inputs, outputs, gain)
-        self.bias = jnp.zeros(outputs)
+    def __init__(self, weight: Float[Array, "inputs outputs"]):
+        self.weight = weight
+        self.bias = jnp.zeros(weight.shape[-1])
 
     def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
         return x @ self.weight + self.bias

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from typing import Final, final
 
 import equinox as eqx
-import jax
 from jaxtyping import Array, Float
 
 from lerax_fx.agents.activation import Activation, activation_function
-from lerax_fx.agents.linear import Linear
+from lerax_fx.agents.linear import Linear, orthogonal_layers
 from lerax_fx.core.bounds import check_count
 from lerax_fx.types import Key
 
@@ -49,11 +48,8 @@ class MLP(eqx.Module):
         activation_function("MLP", activation)
         sizes = [check_count(f"MLP: sizes[{i}]", size) for i, size in enumerate(sizes)]
         count = check_count("MLP: layers", len(sizes) - 1)
-        keys = jax.random.split(key, count)
         gains = [hidden_gain] * (count - 1) + [last_gain]
-        self.layers = tuple(
-            Linear(sizes[i], sizes[i + 1], gain=gain, key=keys[i]) for i, gain in enumerate(gains)
-        )
+        self.layers = tuple(map(Linear, orthogonal_layers(key, sizes, gains)))
         self.activation = activation
         self.activate_last = activate_last
 

@@ -31,7 +31,7 @@ class GRU(eqx.Module):
 
     def __init__(self, inputs: int, size: int, *, key: Key):
         inward_key, *keys = jax.random.split(key, 4)
-        self.inward = Linear(inputs, 3 * size, gain=1.0, key=inward_key)
+        self.inward = Linear(orthogonal(inward_key, inputs, 3 * size, 1.0))
         squares = [orthogonal(key, size, size, 1.0) for key in keys]
         self.weight = jnp.concatenate(squares, axis=1)
         self.bias = jnp.zeros(size)
