@@ -50,17 +50,26 @@ class Minibatch(Transform[D, D]):
         # Rows are gathered once in an epoch. A gather in each minibatch takes 1.2 times as
         # long in all (minibatches of 128 steps of CartPole).
         def epoch(carry: tuple[Tree, Tree], keys: Any) -> tuple[tuple[Tree, Tree], Metrics]:
-            minibatches = take(rows, self._indices(keys[0], size))
-            return scan(learn, carry, (minibatches, keys[1:]))
+            shuffle_key, learn_keys = keys
+            minibatches = take(rows, self._indices(shuffle_key, size))
+            return scan(learn, carry, (minibatches, learn_keys))
 
-        keys = jax.random.split(key, (self.num_epochs, 1 + self.num_minibatches))
-        (agent, state), metrics = scan(epoch, (agent, state), keys)
+        (agent, state), metrics = scan(epoch, (agent, state), self._keys(key))
         metrics = jax.tree.map(lambda metric: jax.lax.collapse(metric, 0, 2), metrics)
         return Step(agent, state, data, mean_over_time(metrics))
 
     def inside(self, agent: Tree, state: Tree, data: D, key: Key) -> Inside:
         rows, size = self._rows(agent, data)
         return Inside(self.inner, state, take(rows, self._indices(key, size)[0]))
+
+    def _keys(self, key: Key) -> tuple[Any, Any]:
+        """For each epoch, one to shuffle by and one for each minibatch. Apart from each
+        other: the latter are dead code where `inner` draws nothing.
+        """
+        shuffle_key, learn_key = jax.random.split(key)
+        learn_keys = jax.random.split(learn_key, self.num_epochs * self.num_minibatches)
+        shape = self.num_epochs, self.num_minibatches, *key.shape
+        return jax.random.split(shuffle_key, self.num_epochs), learn_keys.reshape(shape)
 
     def _rows(self, agent: Tree, data: D) -> tuple[D, int]:
         """What is shuffled, along the first axis: environments if the agent has a memory,

@@ -62,7 +62,10 @@ class Env(eqx.Module):
 
     @abc.abstractmethod
     def initial(self, *, key: Key) -> Tree:
-        """A state to begin an episode in."""
+        """A state to begin an episode in.
+
+        Drawn ahead, for several steps at once: it cannot depend on `ENVIRONMENT_AXIS`.
+        """
 
     @abc.abstractmethod
     def transition(self, state: Tree, action: Tree, *, key: Key) -> Tree:

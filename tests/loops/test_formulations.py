@@ -32,17 +32,20 @@ def test_agents_without_memory_are_unrolled_over_one_axis():
 
 @pytest.mark.parametrize("num_envs", [3, 16])
 def test_initial_states_are_the_same_in_pieces(num_envs, monkeypatch):
+    rollout = sys.modules["lerax_fx.loops.rollout"]
     collect = stage(num_envs, 20)
-    in_pieces = collect._chances(KEY)
-    assert in_pieces.action.shape == (20, num_envs)
-    monkeypatch.setattr(sys.modules["lerax_fx.loops.rollout"], "_SMALL", 0)
-    at_once = collect._chances(KEY)
-    jax.tree.map(np.testing.assert_array_equal, in_pieces.fresh, at_once.fresh)
+    at_once = draw(collect)
+    monkeypatch.setattr(rollout, "_PIECE", 13)
+    in_pieces = draw(collect)
+    monkeypatch.setattr(rollout, "_SMALL", 0)
+    many = draw(collect)
+    for other in (in_pieces, many):
+        jax.tree.map(np.testing.assert_array_equal, other, at_once)
+    assert len(np.unique(at_once.x)) == 20 * num_envs
 
 
-def test_small_rollouts_draw_initial_states_in_pieces():
-    assert stage(4, 40)._steps_at_once == 32
-    assert stage(256, 8)._steps_at_once == 8
+def draw(collect):
+    return collect._chances(KEY).fresh.state
 
 
 def test_an_epoch_holds_every_row_once():

@@ -10,6 +10,7 @@ import pytest
 import lerax_fx as fx
 from recipes import a2c, ppo
 
+
 def evaluated(recipe, env, seeds=5, **config):
     """The mean return of each seed, over 128 episodes of the greedy policy."""
 
