@@ -6,15 +6,17 @@ gradients reach them. Ints, bools, strings and functions are structure.
 
 Optax builds its transformations as closures: in `optax.adam(3e-4)` the number sits in a
 cell of a function, where no PyTree can see it. `partition` opens functions that Optax
-made, takes the numbers out of their cells, and `combine` makes the same functions again
-around other numbers. So `optax.adam(3e-4)` and `optax.adam(1e-4)` share one compiled
-program, with no wrapper around either. Functions from anywhere else stay closed.
+made (and the few objects that it holds some in), takes the numbers out of their cells, and
+`combine` makes the same functions again around other numbers. So `optax.adam(3e-4)` and
+`optax.adam(1e-4)` share one compiled program, with no wrapper around either. Functions from
+anywhere else stay closed.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import CellType, FunctionType
+from types import CellType, FunctionType, MethodType
 from typing import Any, TypeGuard
 
 import jax
@@ -23,6 +25,9 @@ import numpy as np
 from lerax_fx.errors import HyperparameterError, explain
 
 _OPENED_PACKAGES = ("optax",)
+
+# Optax asks in Python what these floats are, which a tracer cannot say: they are structure.
+_ASKED_IN_PYTHON = {"scale_by_sm3.<locals>._new_accum": "b2"}
 
 
 @dataclass(frozen=True)
@@ -101,8 +106,9 @@ class _Closure:
 
     def _key(self) -> tuple[Any, ...]:
         function = self.function
-        defaults = _Constant(function.__defaults__), _Constant(function.__kwdefaults__)
-        return function.__code__, id(function.__globals__), *defaults, self.cells
+        defaults = *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()
+        constants = map(_Constant, defaults)
+        return function.__code__, id(function.__globals__), *constants, self.cells
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Closure) and self._key() == other._key()
@@ -112,7 +118,8 @@ class _Closure:
 
     def rebuild(self, contents: dict[str, Any]) -> FunctionType:
         old = self.function
-        cells = tuple(CellType(contents[name]) for name in old.__code__.co_freevars)
+        names = old.__code__.co_freevars
+        cells = tuple(CellType(contents[n]) if n in contents else CellType() for n in names)
         new = FunctionType(old.__code__, old.__globals__, old.__name__, old.__defaults__, cells)
         new.__kwdefaults__ = old.__kwdefaults__
         new.__dict__.update(old.__dict__)
@@ -120,9 +127,10 @@ class _Closure:
 
 
 @dataclass(frozen=True)
-class _Partial:
-    """A `functools.partial` that was opened."""
+class _Made:
+    """Something else that was opened: what makes it again, and of what parts."""
 
+    make: Callable[..., Any]
     parts: Structure
 
 
@@ -144,24 +152,56 @@ def _split(tree: Any, path: str, opened: tuple[int, ...]) -> tuple[_Named, Struc
 def _split_leaf(leaf: Any, name: str, opened: tuple[int, ...]) -> tuple[_Named, Any]:
     if is_hyperparameter(leaf):
         return [(name, leaf)], _Number()
+    if isinstance(leaf, _Constant):
+        return [], leaf
     # A function may hold itself in a cell (recursion): it is opened once on a path.
     if id(leaf) in opened:
         return [], _Constant(leaf)
     opened = (*opened, id(leaf))
-    if isinstance(leaf, functools.partial) and _is_optax(leaf.func):
-        parts = (leaf.func, leaf.args, leaf.keywords)  # pyright: ignore[reportUnknownMemberType] -- a partial's parts are untyped
-        found, structure = _split(parts, name, opened)
-        return found, _Partial(structure)
     if _is_optax(leaf):
-        variables = leaf.__code__.co_freevars
-        cells = leaf.__closure__ or ()
-        try:
-            contents = {v: c.cell_contents for v, c in zip(variables, cells, strict=True)}
-        except ValueError:  # a cell that is still empty has nothing to take out
-            return [], _Constant(leaf)
-        found, structure = _split(contents, name, opened)
+        found, structure = _split(_contents(leaf), name, opened)
         return found, _Closure(leaf, structure)
+    if taken := _taken_apart(leaf):
+        make, parts = taken
+        found, structure = _split(parts, name, opened)
+        return found, _Made(make, structure)
     return [], _Constant(leaf)
+
+
+def _contents(function: FunctionType) -> dict[str, Any]:
+    """What the cells of a function hold, by variable."""
+    contents: dict[str, Any] = {}
+    cells = function.__closure__ or ()
+    for name, cell in zip(function.__code__.co_freevars, cells, strict=True):
+        # A variable that only one branch assigns leaves an empty cell in the other.
+        with contextlib.suppress(ValueError):
+            value = cell.cell_contents
+            asked = _ASKED_IN_PYTHON.get(function.__qualname__) == name
+            contents[name] = _Constant(value) if asked else value
+    return contents
+
+
+def _taken_apart(value: Any) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+    """How to make a partial, a method or an object of Optax: of which parts, by what."""
+    if isinstance(value, functools.partial) and _is_optax(value.func):
+        return _partial, (value.func, value.args, value.keywords)  # pyright: ignore[reportUnknownMemberType] -- a partial's parts are untyped
+    if isinstance(value, MethodType) and _is_optax(value.__func__):
+        return MethodType, (value.__func__, value.__self__)
+    if _made_by_optax(type(value)):
+        return _object, (type(value), vars(value))
+    return None
+
+
+def _partial(
+    function: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]
+) -> Callable[..., Any]:
+    return functools.partial(function, *args, **keywords)
+
+
+def _object(cls: type, attributes: dict[str, Any]) -> Any:
+    new = object.__new__(cls)
+    vars(new).update(attributes)
+    return new
 
 
 def _readable(entries: tuple[Any, ...]) -> str:
@@ -173,10 +213,11 @@ def _readable(entries: tuple[Any, ...]) -> str:
 
 
 def _is_optax(value: Any) -> TypeGuard[FunctionType]:
-    if not isinstance(value, FunctionType):
-        return False
-    module = value.__module__ or ""
-    return module.split(".")[0] in _OPENED_PACKAGES
+    return isinstance(value, FunctionType) and _made_by_optax(value)
+
+
+def _made_by_optax(thing: FunctionType | type) -> bool:
+    return (thing.__module__ or "").split(".")[0] in _OPENED_PACKAGES
 
 
 def _rebuild(structure: Structure, numbers: Iterator[Any]) -> Any:
@@ -192,10 +233,8 @@ def _rebuild_leaf(slot: Any, numbers: Iterator[Any]) -> Any:
             return slot.value
         case _Closure():
             return slot.rebuild(_rebuild(slot.cells, numbers))
-        case _Partial():
-            function: Callable[..., Any]
-            function, args, keywords = _rebuild(slot.parts, numbers)
-            return functools.partial(function, *args, **keywords)
+        case _Made():
+            return slot.make(*_rebuild(slot.parts, numbers))
         case _:
             raise AssertionError(f"unknown slot {slot!r}")
 
