@@ -31,7 +31,7 @@ def make(
     value_weight: ScalarLike = 0.5,
     entropy_weight: ScalarLike = 0.01,
     max_grad_norm: ScalarLike = 0.5,
-) -> tuple[Any, fx.AnakinLoop]:
+) -> tuple[fx.AbstractActorCritic, fx.AnakinLoop]:
     """Make an agent for an environment, and the function that trains it.
 
     `env` is an id, a gymnax environment or an `fx.Env`. **Returns:** `(agent, train)`,

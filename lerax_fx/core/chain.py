@@ -340,6 +340,23 @@ def chain(
     /,
     **named: AnyTransform,
 ) -> Chain[A, Any]: ...
+@overload
+def chain(
+    a: Transform[A, B],
+    b: Transform[B, C],
+    c: Transform[C, D],
+    d: Transform[D, E],
+    e: Transform[E, F],
+    f: Transform[F, G],
+    g: Transform[G, H],
+    h: Transform[H, I],
+    i: Transform[I, J],
+    j: Transform[J, K],
+    k: Transform[K, Any],
+    /,
+    *more: AnyTransform,
+    **named: AnyTransform,
+) -> Chain[A, Any]: ...
 def chain(*stages: Any, **named: Any) -> Any:
     """Put transforms one after another: each gets what the one before it gives.
 

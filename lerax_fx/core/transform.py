@@ -122,6 +122,6 @@ class Identity(Transform[T, T]):
         return Step(agent, state, data)
 
 
-def identity() -> Identity[Any]:
+def identity() -> Transform[T, T]:
     """The transform that does nothing: `chain(a, identity())` acts as `a`."""
-    return Identity[Any]()
+    return Identity()

@@ -88,7 +88,7 @@ class AnakinLoop:
         **Returns:** the next state, and metrics whose arrays begin with `num_updates`.
         """
         check_count("anakin_loop: num_updates", num_updates)
-        numbers, structure = partition(state.agent)
+        numbers, structure = partition(_checked_state(state).agent)
         step = _donating_steps if donate else _steps
         carry, metrics = step(
             (numbers, state.algorithm, state.key),
@@ -105,7 +105,7 @@ class AnakinLoop:
     ) -> Callable[[TrainState], tuple[TrainState, Metrics]]:
         """[`step`][] compiled ahead of time, for states like this one."""
         check_count("anakin_loop: num_updates", num_updates)
-        numbers, structure = partition(state.agent)
+        numbers, structure = partition(_checked_state(state).agent)
         steps = _donating_steps if donate else _steps
         carry = numbers, state.algorithm, state.key
         static = self._structure, structure, num_updates
@@ -183,6 +183,19 @@ def _advance(
 
 _steps = jax.jit(_advance, static_argnums=(2, 3, 4))
 _donating_steps = jax.jit(_advance, static_argnums=(2, 3, 4), donate_argnums=0)
+
+
+def _checked_state(state: Any) -> TrainState:
+    if isinstance(state, TrainState):
+        return state
+    raise WiringError(
+        explain(
+            "anakin_loop: state",
+            wanted="a TrainState",
+            got=f"a {type(state).__name__}",
+            fix="Begin with state = train.init(agent, key), and go on with what step gives.",
+        )
+    )
 
 
 def _checked_agent(agent: Any) -> Any:

@@ -127,7 +127,7 @@ class LossFactory(Generic[P, Data]):
 
 @unchecked
 def loss_term(
-    evaluate: Callable[[Any, Any], Evaluated],
+    evaluate: Callable[[Any, Data], Evaluated],
 ) -> Callable[[Callable[Concatenate[Evaluated, Data, P], TermValue]], LossFactory[P, Data]]:
     """Make a loss of a function of what the networks gave, and the data.
 

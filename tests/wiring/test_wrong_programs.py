@@ -303,6 +303,11 @@ WRONG = {
         fx.WiringError,
         r"anakin_loop: agent: wanted an agent.*the agent first",
     ),
+    "an agent for a state": (
+        lambda: fx.anakin_loop(fx.chain(collect()), 1).step(AGENT),
+        fx.WiringError,
+        r"anakin_loop: state: wanted a TrainState, got a Feedforward.*train\.init",
+    ),
     "too few steps for one update": (
         lambda: ppo.make("CartPole-v1", key=KEY, total_steps=100),
         fx.HyperparameterError,
@@ -339,6 +344,7 @@ SEEN_BY_TYPE_CHECKERS = {
     "an int for a key",
     "many keys for one",
     "agent and key swapped",
+    "an agent for a state",
     "loss not called",
     "loss term that is no scalar",
     "a period of 0",
