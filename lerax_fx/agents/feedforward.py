@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from lerax_fx.agents.actor_critic import AbstractActorCritic
 from lerax_fx.agents.encoding import Encoding
+from lerax_fx.agents.linear import only_number
 from lerax_fx.agents.policies.policy import AbstractPolicy
 from lerax_fx.types import Scalar, Tree
 
@@ -47,4 +48,4 @@ class FeedforwardActorCritic(AbstractActorCritic):
     def _act(self, observation: Tree) -> tuple[distrax.Distribution, Scalar]:
         x = self.encoding(observation)
         features = x if self.torso is None else self.torso(x)
-        return self.policy(self.actor(features)), self.critic(features)[0]
+        return self.policy(self.actor(features)), only_number(self.critic(features))

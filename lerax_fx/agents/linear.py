@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lerax_fx.types import Key
+from lerax_fx.types import Key, Scalar
 
 
 def orthogonal(key: Key, rows: int, columns: int, gain: float) -> Float[Array, "rows columns"]:
@@ -50,6 +50,11 @@ def _orthogonalized(matrix: Float[Array, "rows columns"]) -> Float[Array, "rows 
     tall, upper = jnp.linalg.qr(matrix if rows >= columns else matrix.T)
     tall = tall * jnp.sign(jnp.diagonal(upper))
     return tall if rows >= columns else tall.T
+
+
+def only_number(outputs: Float[Array, "1"]) -> Scalar:
+    """What a network with one output gives."""
+    return outputs[0]
 
 
 @final

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from lerax_fx.agents.actor_critic import AbstractActorCritic
 from lerax_fx.agents.encoding import Encoding
+from lerax_fx.agents.linear import only_number
 from lerax_fx.agents.policies.policy import AbstractPolicy
 from lerax_fx.agents.recurrent import GRU
 from lerax_fx.types import Flag, Scalar, Tree
@@ -62,4 +63,4 @@ class RecurrentActorCritic(AbstractActorCritic):
         return self.gru.drive(self.torso(self.encoding(observation)))
 
     def _act(self, memory: Float[Array, " size"]) -> tuple[distrax.Distribution, Scalar]:
-        return self.policy(self.actor(memory)), self.critic(memory)[0]
+        return self.policy(self.actor(memory)), only_number(self.critic(memory))

@@ -24,7 +24,7 @@ def check_leading_axes(where: str, shape: tuple[int, ...], fields: dict[str, Tre
                 raise WiringError(
                     explain(
                         f"{where}: {name}",
-                        wanted=f"arrays that begin with the axes {shape}, as the reward does",
+                        wanted=f"arrays that begin with the axes {shape}, as the others do",
                         got=f"shape {own}",
                         fix="Give every field of a batch the same leading axes.",
                     )

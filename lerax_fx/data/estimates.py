@@ -24,3 +24,15 @@ class Estimates(eqx.Module):
     rollout: Rollout
     advantage: Float[Array, "*batch time"]
     target: Float[Array, "*batch time"]
+
+    def __check_init__(self) -> None:
+        _of_one_shape(self.rollout.reward, self.advantage, self.target)
+
+
+def _of_one_shape(
+    reward: Float[Array, "*batch time"],
+    advantage: Float[Array, "*batch time"],
+    target: Float[Array, "*batch time"],
+) -> None:
+    """Checked where the type checks are on."""
+    del reward, advantage, target

@@ -61,7 +61,7 @@ class RunningStatistics(eqx.Module):
         """Of what both have seen, as if one had seen it all. Either may have seen nothing."""
         count = self.count + other.count
         share = other.count / jnp.maximum(count, 1.0)
-        difference = other.mean - self.mean
+        difference = _difference(other.mean, self.mean)
         between = share * (1.0 - share) * jnp.square(difference)
         within = (1.0 - share) * self.variance + share * other.variance
         return RunningStatistics(count, self.mean + share * difference, within + between)
@@ -76,4 +76,11 @@ class RunningStatistics(eqx.Module):
         self, value: Float[Array, "*shape"], epsilon: ScalarLike = 1e-8
     ) -> Float[Array, "*shape"]:
         """A value in standard deviations from the mean."""
-        return (value - self.mean) / self.scale(epsilon)
+        return _difference(value, self.mean) / self.scale(epsilon)
+
+
+def _difference(
+    one: Float[Array, "*shape"], other: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """Of arrays of one shape: nothing is broadcast."""
+    return one - other

@@ -49,7 +49,7 @@ class Space(eqx.Module):
         """
 
     @abc.abstractmethod
-    def flatten(self, x: Tree) -> Float[Array, " size"]:
+    def flatten(self, x: Tree) -> Float[Array, "{self.flat_size}"]:
         """An element as one vector of floats, of shape `(flat_size,)`. Whole numbers with
         no order among them become one-hot.
         """
@@ -114,7 +114,7 @@ class Box(Space):
         inside = (jnp.asarray(x) >= self.low) & (jnp.asarray(x) <= self.high)
         return jnp.all(inside)
 
-    def flatten(self, x: Tree) -> Float[Array, " size"]:
+    def flatten(self, x: Tree) -> Float[Array, "{self.flat_size}"]:
         return jnp.ravel(x).astype(_float_dtype(self._dtype))
 
     def __repr__(self) -> str:
@@ -178,7 +178,7 @@ class Discrete(Space):
             return jnp.zeros((), bool)
         return (jnp.asarray(x) >= 0) & (jnp.asarray(x) < self.n)
 
-    def flatten(self, x: Tree) -> Float[Array, " size"]:
+    def flatten(self, x: Tree) -> Float[Array, "{self.flat_size}"]:
         return jax.nn.one_hot(x, self.n)
 
     def __repr__(self) -> str:
@@ -219,7 +219,7 @@ class MultiDiscrete(Space):
             return jnp.zeros((), bool)
         return jnp.all((jnp.asarray(x) >= 0) & (jnp.asarray(x) < np.asarray(self.nvec)))
 
-    def flatten(self, x: Tree) -> Float[Array, " size"]:
+    def flatten(self, x: Tree) -> Float[Array, "{self.flat_size}"]:
         return jnp.concatenate([jax.nn.one_hot(x[i], n) for i, n in enumerate(self.nvec)])
 
     def __repr__(self) -> str:
@@ -258,7 +258,7 @@ class MultiBinary(Space):
             return jnp.zeros((), bool)
         return jnp.all((jnp.asarray(x) == 0) | (jnp.asarray(x) == 1))
 
-    def flatten(self, x: Tree) -> Float[Array, " size"]:
+    def flatten(self, x: Tree) -> Float[Array, "{self.flat_size}"]:
         return jnp.asarray(x).astype(_float_dtype(self.dtype))
 
     def __repr__(self) -> str:
@@ -300,7 +300,7 @@ class Tuple(Space):
             return jnp.zeros((), bool)
         return _contains_each(self.spaces, parts)
 
-    def flatten(self, x: Tree) -> Float[Array, " size"]:
+    def flatten(self, x: Tree) -> Float[Array, "{self.flat_size}"]:
         return _flatten_each(self.spaces, tuple(x))
 
     def __repr__(self) -> str:
@@ -355,7 +355,7 @@ class Dict(Space):
         ordered = tuple(parts[key] for key in self.spaces)
         return _contains_each(tuple(self.spaces.values()), ordered)
 
-    def flatten(self, x: Tree) -> Float[Array, " size"]:
+    def flatten(self, x: Tree) -> Float[Array, "{self.flat_size}"]:
         return _flatten_each(tuple(self.spaces.values()), tuple(x[key] for key in self.spaces))
 
     def __repr__(self) -> str:

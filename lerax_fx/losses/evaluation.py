@@ -5,7 +5,7 @@ from typing import Any, final
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from lerax_fx.core.memory import has_memory
 from lerax_fx.data.estimates import Estimates
@@ -47,13 +47,21 @@ def evaluate_rollout(agent: Any, rollout: Rollout) -> PolicyEvaluation:
         _, distribution, value = agent.unroll(
             trajectory.memory, trajectory.observation, trajectory.resets
         )
-        return PolicyEvaluation(distribution, value)
+        return _evaluation(distribution, value, trajectory.resets)
 
     if not has_memory(agent):
         return _as_one_trajectory(unroll, rollout)
     for _ in range(rollout.reward.ndim - 1):
         unroll = jax.vmap(unroll)
     return unroll(rollout)
+
+
+def _evaluation(
+    distribution: Any, value: Float[Array, " time"], resets: Bool[Array, " time"]
+) -> PolicyEvaluation:
+    """Of one trajectory: a value for each of its steps."""
+    del resets
+    return PolicyEvaluation(distribution, value)
 
 
 def _as_one_trajectory(

@@ -49,6 +49,8 @@ class Loss(eqx.Module, Generic[D_contra]):
     Weights are hyperparameters: traced.
     """
 
+    __array_ufunc__ = None  # else numpy would multiply a loss entry by entry
+
     terms: tuple[Term, ...]
     weights: tuple[ScalarLike, ...]
 

@@ -20,5 +20,5 @@ class BernoulliPolicy(AbstractPolicy):
     def parameters(self) -> int:
         return self.n
 
-    def __call__(self, outputs: Float[Array, " parameters"]) -> distrax.Distribution:
+    def __call__(self, outputs: Float[Array, "{self.parameters}"]) -> distrax.Distribution:
         return distrax.Independent(distrax.Bernoulli(logits=outputs, dtype=np.int8), 1)

@@ -21,7 +21,7 @@ class CategoricalPolicy(AbstractPolicy):
     def parameters(self) -> int:
         return self.n
 
-    def __call__(self, outputs: Float[Array, " parameters"]) -> distrax.Distribution:
+    def __call__(self, outputs: Float[Array, "{self.parameters}"]) -> distrax.Distribution:
         return distrax.Categorical(logits=outputs, dtype=np.int32)
 
 
@@ -37,7 +37,7 @@ class MultiCategoricalPolicy(AbstractPolicy):
     def parameters(self) -> int:
         return len(self.nvec) * max(self.nvec)
 
-    def __call__(self, outputs: Float[Array, " parameters"]) -> distrax.Distribution:
+    def __call__(self, outputs: Float[Array, "{self.parameters}"]) -> distrax.Distribution:
         # One row for each, padded to the longest: what is padding has no probability.
         logits = outputs.reshape(len(self.nvec), max(self.nvec))
         exists = np.arange(max(self.nvec)) < np.asarray(self.nvec)[:, None]

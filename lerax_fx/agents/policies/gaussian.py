@@ -35,7 +35,7 @@ class GaussianPolicy(AbstractPolicy):
     def parameters(self) -> int:
         return self.log_std.size
 
-    def __call__(self, outputs: Float[Array, " parameters"]) -> distrax.Distribution:
+    def __call__(self, outputs: Float[Array, "{self.parameters}"]) -> distrax.Distribution:
         loc = outputs.reshape(self.log_std.shape)
         normal = distrax.Normal(loc, jnp.exp(self.log_std))
         return distrax.Independent(normal, loc.ndim)
@@ -69,7 +69,7 @@ class SquashedGaussianPolicy(AbstractPolicy):
     def parameters(self) -> int:
         return math.prod(self.shape)
 
-    def __call__(self, outputs: Float[Array, " parameters"]) -> distrax.Distribution:
+    def __call__(self, outputs: Float[Array, "{self.parameters}"]) -> distrax.Distribution:
         loc = outputs.reshape(self.shape)
         normal = SquashedNormal(loc, jnp.exp(self.log_std), self.low, self.high)
         return distrax.Independent(normal, loc.ndim)

@@ -34,7 +34,7 @@ class SquashedNormal(distrax.Distribution):
     """
 
     def __init__(
-        self, loc: Float[Array, "..."], scale: Float[Array, "..."], low: Bounds, high: Bounds
+        self, loc: Float[Array, "*shape"], scale: Float[Array, "*shape"], low: Bounds, high: Bounds
     ):
         super().__init__()
         self._normal = distrax.Normal(loc, scale)
