@@ -27,6 +27,7 @@ from lerax_fx.agents import (
     cnn_actor_critic,
     gru_actor_critic,
     mlp_actor_critic,
+    q_agent,
 )
 from lerax_fx.core.bounds import (
     Fraction,
@@ -66,6 +67,8 @@ from lerax_fx.core.transform import (
 from lerax_fx.data import (
     Estimates,
     Rollout,
+    Targets,
+    Transitions,
 )
 from lerax_fx.describe import (
     describe,
@@ -102,6 +105,10 @@ from lerax_fx.estimators import (
     normalize_advantage,
     vtrace,
 )
+from lerax_fx.exploration import (
+    AbstractExploration,
+    epsilon_greedy,
+)
 from lerax_fx.loops import (
     AnakinLoop,
     Evaluation,
@@ -120,11 +127,20 @@ from lerax_fx.losses import (
     loss_term,
     policy_gradient,
     ppo_loss,
+    q_loss,
     value_loss,
 )
 from lerax_fx.optimization import (
     anneal,
     minimize,
+)
+from lerax_fx.replay import (
+    replay,
+)
+from lerax_fx.targets import (
+    periodic,
+    polyak,
+    td_target,
 )
 from lerax_fx.types import (
     Count,
@@ -137,6 +153,7 @@ from lerax_fx.types import (
 
 __all__ = [
     "AbstractActorCritic",
+    "AbstractExploration",
     "AnakinLoop",
     "Box",
     "Chain",
@@ -171,10 +188,12 @@ __all__ = [
     "Scalar",
     "Space",
     "Step",
+    "Targets",
     "TimeLimit",
     "Timestep",
     "TrainState",
     "Transform",
+    "Transitions",
     "Tree",
     "Tuple",
     "WiringError",
@@ -189,6 +208,7 @@ __all__ = [
     "combine",
     "describe",
     "entropy",
+    "epsilon_greedy",
     "evaluate",
     "evaluate_policy",
     "every",
@@ -205,10 +225,16 @@ __all__ = [
     "named_hyperparameters",
     "normalize_advantage",
     "partition",
+    "periodic",
     "policy_gradient",
+    "polyak",
     "ppo_loss",
+    "q_agent",
+    "q_loss",
     "repeat",
+    "replay",
     "rollout",
+    "td_target",
     "transform",
     "updates_in",
     "value_loss",

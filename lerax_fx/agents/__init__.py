@@ -7,6 +7,7 @@ from lerax_fx.agents.constructors import (
     cnn_actor_critic,
     gru_actor_critic,
     mlp_actor_critic,
+    q_agent,
 )
 from lerax_fx.agents.convolution import CNN, Convolution
 from lerax_fx.agents.encoding import Encoding, image_encoding, vector_encoding
@@ -23,6 +24,7 @@ from lerax_fx.agents.policies import (
     SquashedNormal,
     policy_for,
 )
+from lerax_fx.agents.q_agent import QAgent
 from lerax_fx.agents.recurrent import GRU
 from lerax_fx.agents.recurrent_actor_critic import RecurrentActorCritic
 
@@ -43,6 +45,7 @@ __all__ = [
     "GaussianPolicy",
     "Linear",
     "MultiCategoricalPolicy",
+    "QAgent",
     "RecurrentActorCritic",
     "SquashedGaussianPolicy",
     "SquashedNormal",
@@ -53,5 +56,6 @@ __all__ = [
     "mlp_actor_critic",
     "orthogonal",
     "policy_for",
+    "q_agent",
     "vector_encoding",
 ]

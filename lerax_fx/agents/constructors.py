@@ -13,12 +13,13 @@ from lerax_fx.agents.feedforward import FeedforwardActorCritic
 from lerax_fx.agents.linear import Linear, orthogonal
 from lerax_fx.agents.mlp import HIDDEN_GAIN, MLP
 from lerax_fx.agents.policies import policy_for
+from lerax_fx.agents.q_agent import QAgent
 from lerax_fx.agents.recurrent import GRU
 from lerax_fx.agents.recurrent_actor_critic import RecurrentActorCritic
 from lerax_fx.core.bounds import check_count
 from lerax_fx.environments.make import make
-from lerax_fx.environments.spaces import Space
-from lerax_fx.errors import HyperparameterError, explain
+from lerax_fx.environments.spaces import Discrete, Space
+from lerax_fx.errors import HyperparameterError, WiringError, explain
 from lerax_fx.types import Key
 
 # Huang et al. 2022, "The 37 Implementation Details of Proximal Policy Optimization", detail
@@ -210,6 +211,54 @@ def actor_critic(
     if is_image(spaces[0]):
         return cnn_actor_critic(spaces, key=key, **options)
     return mlp_actor_critic(spaces, key=key, **options)
+
+
+def q_agent(
+    env: Any,
+    *,
+    key: Key,
+    widths: Sequence[int] = (120, 84),
+    activation: Activation = "relu",
+    dueling: bool = False,
+) -> QAgent:
+    """A multilayer perceptron that gives each action's value; for images, behind a
+    convolution as in [`cnn_actor_critic`][lerax_fx.cnn_actor_critic].
+
+    With the defaults, the network of CleanRL's and PureJaxRL's DQN.
+
+    **Arguments:**
+
+    - `env`, `activation`: as in [`mlp_actor_critic`][lerax_fx.mlp_actor_critic].
+    - `widths`: of the hidden layers.
+    - `dueling`: whether value and advantages are told apart (Wang et al. 2016).
+
+    **Raises:** `WiringError` if actions are not `Discrete`, or for observations that it has
+    no network for; `HyperparameterError` for an unknown activation or a size below 1.
+    """
+    where = "q_agent"
+    observations, actions = _spaces(env)
+    if not isinstance(actions, Discrete):
+        raise WiringError(
+            explain(
+                f"{where}: actions",
+                wanted="a Discrete space: a value for each action",
+                got=f"{actions!r}",
+                fix="Pick an environment with discrete actions, or an algorithm for real ones.",
+            )
+        )
+    outputs = actions.n + dueling
+    if is_image(observations):
+        encoding = image_encoding(where, observations)
+        size = _image_size(encoding)
+        sizes = (*widths, outputs)
+        network = CNN(
+            size, sizes, key=key, activation=activation, last_gain=1.0, activate_last=False
+        )
+    else:
+        encoding = vector_encoding(where, observations)
+        sizes = (*encoding.shape, *widths, outputs)
+        network = MLP(sizes, key=key, activation=activation)
+    return QAgent(encoding, network, actions.n, dueling)
 
 
 def _spaces(env: Any) -> tuple[Space, Space]:

@@ -79,8 +79,15 @@ class Chain(Transform[In_contra, Out_co]):
             )
         )
 
+    @property
+    def keeps_data(self) -> bool:
+        return any(stage.keeps_data for stage in self.stages)
+
     def init(self, agent: Tree, key: Key) -> Tree:
-        return self._init(agent, self._keys(key))
+        return self._init(agent, self._keys(key), None)
+
+    def init_for(self, agent: Tree, key: Key, data: Any) -> Tree:
+        return self._init(agent, self._keys(key), data)
 
     def update(self, agent: Tree, state: Tree, data: In_contra, key: Key) -> Step[Out_co]:
         return self._update(agent, state, data, self._keys(key))
@@ -101,15 +108,20 @@ class Chain(Transform[In_contra, Out_co]):
             taken += stage.draws
         return shares
 
-    def _init(self, agent: Tree, keys: tuple[Key, ...]) -> Tree:
+    def _init(self, agent: Tree, keys: tuple[Key, ...], data: Any) -> Tree:
         states: list[Tree] = []
         rows = zip(self.stages, self.names, self._shares(keys), strict=True)
         for position, (stage, name, share) in enumerate(rows):
             with stage_context(position, len(self.stages), name):
                 if isinstance(stage, Chain):
-                    states.append(stage._init(agent, share))
+                    states.append(stage._init(agent, share, data))
                 else:
-                    states.append(stage.init(agent, share[0]))
+                    states.append(stage.init_for(agent, share[0], data))
+            # Abstractly, and only for a stage to come that asks for it: it costs tracing time.
+            if any(later.keeps_data for later in self.stages[position + 1 :]):
+                ahead = Chain[Any, Any]((stage,), (name,))
+                step = eqx.filter_eval_shape(ahead._update, agent, (states[-1],), data, share)
+                data = step.out
         return tuple(states)
 
     def _update(self, agent: Tree, state: Tree, data: Any, keys: tuple[Key, ...]) -> Step[Any]:

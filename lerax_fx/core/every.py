@@ -3,12 +3,11 @@
 from typing import Any, TypeVar, final
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 
 from lerax_fx.core.bounds import check_count
-from lerax_fx.core.hyperparameters import is_hyperparameter
 from lerax_fx.core.transform import Inside, Step, Transform
+from lerax_fx.core.when import Changing, when
 from lerax_fx.core.wiring import check_is_transform
 from lerax_fx.types import Count, Key, Metrics, Tree
 
@@ -45,37 +44,25 @@ class Every(Transform[D, D]):
     def init(self, agent: Tree, key: Key) -> EveryState:
         return EveryState(jnp.zeros((), jnp.int32), self.inner.init(agent, key))
 
+    @property
+    def keeps_data(self) -> bool:
+        return self.inner.keeps_data
+
+    def init_for(self, agent: Tree, key: Key, data: Any) -> EveryState:
+        return EveryState(jnp.zeros((), jnp.int32), self.inner.init_for(agent, key, data))
+
     def update(self, agent: Tree, state: EveryState, data: D, key: Key) -> Step[D]:
-        changing = agent, state.inner
-        arrays: Tree
-        fixed: Tree
-        arrays, fixed = eqx.partition(changing, is_hyperparameter)
-
-        def run(arrays: Tree) -> tuple[Tree, Metrics]:
-            agent, inner_state = eqx.combine(arrays, fixed)
-            step = self.inner.update(agent, inner_state, data, key)
-            return eqx.filter((step.agent, step.state), is_hyperparameter), step.metrics
-
-        # The data stays outside of the cond: only what changes goes through it.
-        shapes = jax.eval_shape(run, arrays)[1]
-
-        def skip(arrays: Tree) -> tuple[Tree, Metrics]:
-            return arrays, {name: _absent(shape) for name, shape in shapes.items()}
+        def run(changing: Changing) -> tuple[Changing, Metrics]:
+            step = self.inner.update(*changing, data, key)
+            return (step.agent, step.state), step.metrics
 
         due = state.updates % self.period == 0
-        arrays, metrics = jax.lax.cond(due, run, skip, arrays)
-        agent, inner_state = eqx.combine(arrays, fixed)
+        (agent, inner_state), metrics = when(due, run, (agent, state.inner))
         return Step(agent, EveryState(state.updates + 1, inner_state), data, metrics)
 
     def inside(self, agent: Tree, state: EveryState, data: D, key: Key) -> Inside:
         del agent, key
         return Inside(self.inner, state.inner, data)
-
-
-def _absent(shape: jax.ShapeDtypeStruct) -> Any:
-    """What a metric is in an update that did not measure it: NaN, or 0 for whole numbers."""
-    missing = jnp.nan if jnp.issubdtype(shape.dtype, jnp.inexact) else 0
-    return jnp.full(shape.shape, missing, shape.dtype)
 
 
 def every(period: int, inner: Transform[D, Any]) -> Every[D]:

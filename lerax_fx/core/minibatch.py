@@ -39,6 +39,16 @@ class Minibatch(Transform[D, D]):
     def init(self, agent: Tree, key: Key) -> Tree:
         return self.inner.init(agent, key)
 
+    @property
+    def keeps_data(self) -> bool:
+        return self.inner.keeps_data
+
+    def init_for(self, agent: Tree, key: Key, data: Any) -> Tree:
+        if not self.keeps_data:
+            return self.inner.init(agent, key)
+        inside = eqx.filter_eval_shape(self.inside, agent, (), data, key)
+        return self.inner.init_for(agent, key, inside.data)
+
     def update(self, agent: Tree, state: Tree, data: D, key: Key) -> Step[D]:
         rows, size = self._rows(agent, data)
 

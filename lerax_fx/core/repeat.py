@@ -52,6 +52,13 @@ class Repeat(Transform[In_contra, Out_co]):
     def init(self, agent: Tree, key: Key) -> Tree:
         return self.inner.init(agent, key)
 
+    @property
+    def keeps_data(self) -> bool:
+        return self.inner.keeps_data
+
+    def init_for(self, agent: Tree, key: Key, data: Any) -> Tree:
+        return self.inner.init_for(agent, key, data)
+
     def update(self, agent: Tree, state: Tree, data: In_contra, key: Key) -> Step[Out_co]:
         if self.times == 1:
             return self.inner.update(agent, state, data, key)

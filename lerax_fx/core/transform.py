@@ -49,6 +49,21 @@ class Transform(eqx.Module, Generic[In_contra, Out_co]):
         """One update: a pure function of its arguments."""
 
     @property
+    def keeps_data(self) -> bool:
+        """Whether the state holds data, so that it takes `init_for` to make it."""
+        return False
+
+    def init_for(self, agent: Tree, key: Key, data: Any) -> Tree:
+        """The state before the first update, where what will come is known.
+
+        **Arguments:**
+
+        - `data`: what `update` will get, with `jax.ShapeDtypeStruct`s for arrays.
+        """
+        del data
+        return self.init(agent, key)
+
+    @property
     def name(self) -> str:
         """What the stage is called where nobody gave it a name: the class's, in snake case."""
         return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()

@@ -2,5 +2,7 @@
 
 from lerax_fx.data.estimates import Estimates
 from lerax_fx.data.rollout import Rollout
+from lerax_fx.data.targets import Targets
+from lerax_fx.data.transitions import Transitions
 
-__all__ = ["Estimates", "Rollout"]
+__all__ = ["Estimates", "Rollout", "Targets", "Transitions"]

@@ -1,6 +1,7 @@
 """Acting in environments: the stage that most algorithms start with."""
 
 import math
+from collections.abc import Callable
 from typing import Any, final
 
 import equinox as eqx
@@ -14,6 +15,8 @@ from lerax_fx.core.transform import Step, Transform
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.environments.env import ENVIRONMENT_AXIS, Env
 from lerax_fx.environments.make import make
+from lerax_fx.errors import WiringError, explain
+from lerax_fx.exploration.exploration import AbstractExploration
 from lerax_fx.loops.check_agent import check_actor_critic
 from lerax_fx.loops.episodes import Episodes
 from lerax_fx.types import Count, Key, Tree
@@ -80,6 +83,7 @@ class Collect(Transform[None, Rollout]):
     env: Env
     num_envs: int = eqx.field(static=True)
     num_steps: int = eqx.field(static=True)
+    explore: AbstractExploration | None = None
 
     @property
     def name(self) -> str:
@@ -100,8 +104,11 @@ class Collect(Transform[None, Rollout]):
     def update(self, agent: Any, state: RolloutState, data: None, key: Key) -> Step[Rollout]:
         del data
 
+        def behave(distribution: Any) -> Any:
+            return distribution if self.explore is None else self.explore(distribution, state.steps)
+
         def collect(actor: Actor, chances: Chance) -> tuple[Actor, Moment]:
-            return act_for(self.env, agent, actor, chances)
+            return act_for(self.env, agent, behave, actor, chances)
 
         over_environments = jax.vmap(collect, in_axes=(0, 1), axis_name=ENVIRONMENT_AXIS)
         actors, moments = over_environments(state.actors, self._chances(key))
@@ -161,11 +168,16 @@ class Collect(Transform[None, Rollout]):
         return jax.tree.map(lambda x: x[:count].reshape(*shape, *x.shape[1:]), states)
 
 
-def act_for(env: Env, agent: Any, actor: Actor, chances: Chance) -> tuple[Actor, Moment]:
-    """Act in one environment, a step for each of `chances`, in a new episode after each end."""
+def act_for(
+    env: Env, agent: Any, behave: Callable[[Any], Any], actor: Actor, chances: Chance
+) -> tuple[Actor, Moment]:
+    """Act in one environment, a step for each of `chances`, in a new episode after each end;
+    by the agent's distributions as `behave` changes them.
+    """
 
     def one_step(actor: Actor, chance: Chance) -> tuple[Actor, Moment]:
         memory, distribution, value = agent.step(actor.memory, actor.observation)
+        distribution = behave(distribution)
         action = distribution.sample(seed=chance.action)
         log_prob = distribution.log_prob(action)
         timestep = env.advance(actor.environment, action, key=chance.step)
@@ -224,7 +236,9 @@ def next_values(agent: Any, moments: Moment) -> Any:
 
 
 @known_names
-def rollout(env: Any, *, num_envs: int, num_steps: int) -> Collect:
+def rollout(
+    env: Any, *, num_envs: int, num_steps: int, explore: AbstractExploration | None = None
+) -> Collect:
     """Act with the agent's policy; give the trajectories.
 
     Each update goes on where the last one stopped, in `num_envs` copies of the environment
@@ -235,6 +249,8 @@ def rollout(env: Any, *, num_envs: int, num_steps: int) -> Collect:
 
     - `env`: an [`Env`][lerax_fx.Env], the id of a gymnax environment, or one of its
       environment objects.
+    - `explore`: how to act otherwise than the policy would, for instance
+      [`epsilon_greedy`][lerax_fx.epsilon_greedy]; `log_prob` is of what was done then.
 
     Metrics: `steps`, environment steps so far, of all copies; `episode_return` and
     `episode_length`, means over the episodes that ended in this update (NaN if none did).
@@ -247,4 +263,18 @@ def rollout(env: Any, *, num_envs: int, num_steps: int) -> Collect:
         make(env),
         check_count("rollout: num_envs", num_envs),
         check_count("rollout: num_steps", num_steps),
+        _checked_exploration(explore),
+    )
+
+
+def _checked_exploration(explore: Any) -> AbstractExploration | None:
+    if explore is None or isinstance(explore, AbstractExploration):
+        return explore
+    raise WiringError(
+        explain(
+            "rollout: explore",
+            wanted="a way to explore",
+            got=f"{explore!r}",
+            fix="Pass for instance fx.epsilon_greedy(0.1).",
+        )
     )

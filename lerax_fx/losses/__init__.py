@@ -4,16 +4,20 @@ from lerax_fx.losses.evaluation import PolicyEvaluation, evaluate_policy
 from lerax_fx.losses.loss import Loss, loss_term
 from lerax_fx.losses.policy import clipped_surrogate, entropy, policy_gradient
 from lerax_fx.losses.ppo import ppo_loss
+from lerax_fx.losses.q import ActionValues, evaluate_action_values, q_loss
 from lerax_fx.losses.value import value_loss
 
 __all__ = [
+    "ActionValues",
     "Loss",
     "PolicyEvaluation",
     "clipped_surrogate",
     "entropy",
+    "evaluate_action_values",
     "evaluate_policy",
     "loss_term",
     "policy_gradient",
     "ppo_loss",
+    "q_loss",
     "value_loss",
 ]

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from jax import Array
 from jax.typing import ArrayLike
 
+Schedule = Callable[[Any], Any]
 Number = ArrayLike | Callable[[Any], Any]
 
 class GradientTransformation(NamedTuple):
@@ -26,4 +27,11 @@ def adam(
     eps: ArrayLike = 1e-8,
     eps_root: ArrayLike = 0.0,
 ) -> GradientTransformation: ...
+def linear_schedule(
+    init_value: ArrayLike, end_value: ArrayLike, transition_steps: int, transition_begin: int = 0
+) -> Schedule: ...
+def periodic_update(
+    new_tensors: Any, old_tensors: Any, steps: Array, update_period: int
+) -> Any: ...
+def incremental_update(new_tensors: Any, old_tensors: Any, step_size: ArrayLike) -> Any: ...
 def global_norm(updates: Any) -> Array: ...

@@ -1,0 +1,61 @@
+"""What a replay gives to learn from."""
+
+from typing import final
+
+import equinox as eqx
+from jaxtyping import Array, Bool, Float
+
+from lerax_fx.core.axes import check_leading_axes
+from lerax_fx.core.wiring import provided_by
+from lerax_fx.data.rollout import Rollout
+from lerax_fx.types import Tree
+
+provided_by("Transitions", "fx.replay(...), around this stage,")
+
+
+@final
+class Transitions(eqx.Module):
+    """Pieces of trajectories, whoever acted in them; time is the last of the leading axes.
+
+    - `observation`, `action`, `reward`: what was seen, done, and earned for it.
+    - `terminated`: whether the action ended the episode for good: nothing follows, and
+      nothing is bootstrapped from.
+    - `truncated`: whether the episode was cut (a time limit): what would have followed is
+      bootstrapped from. Both end an episode.
+    - `next_observation`: what the action led to, before any reset.
+
+    **Raises:** `WiringError` if an observation or action does not begin with the reward's
+    axes.
+    """
+
+    observation: Tree
+    action: Tree
+    reward: Float[Array, "*batch time"]
+    terminated: Bool[Array, "*batch time"]
+    truncated: Bool[Array, "*batch time"]
+    next_observation: Tree
+
+    def __check_init__(self) -> None:
+        fields = {
+            "observation": self.observation,
+            "action": self.action,
+            "next_observation": self.next_observation,
+        }
+        check_leading_axes("Transitions", self.reward.shape, fields)
+
+    @staticmethod
+    def of(rollout: Rollout) -> "Transitions":
+        """A rollout without what only its policy could say of it."""
+        return Transitions(
+            rollout.observation,
+            rollout.action,
+            rollout.reward,
+            rollout.terminated,
+            rollout.truncated,
+            rollout.next_observation,
+        )
+
+    @property
+    def done(self) -> Bool[Array, "*batch time"]:
+        """Whether the action ended the episode, one way or the other."""
+        return self.terminated | self.truncated

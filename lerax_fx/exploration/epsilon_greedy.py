@@ -1,0 +1,56 @@
+"""A random action now and then."""
+
+from typing import Any, final
+
+import distrax
+import numpy as np
+
+from lerax_fx.core.arguments import known_names
+from lerax_fx.core.bounds import Interval
+from lerax_fx.errors import WiringError, explain
+from lerax_fx.exploration.exploration import (
+    AbstractExploration,
+    Scheduled,
+    check_scheduled,
+    scheduled,
+)
+from lerax_fx.types import Count
+
+
+@final
+class EpsilonGreedy(AbstractExploration):
+    """See [`epsilon_greedy`][lerax_fx.epsilon_greedy]."""
+
+    epsilon: Scheduled
+
+    def __call__(self, distribution: Any, steps: Count) -> distrax.Distribution:
+        if not isinstance(distribution, distrax.Greedy):
+            raise WiringError(
+                explain(
+                    "epsilon_greedy",
+                    wanted="an agent that acts greedily on action values (distrax.Greedy)",
+                    got=f"a {type(distribution).__name__}",
+                    fix="Make the agent with fx.q_agent(env, key=key).",
+                )
+            )
+        epsilon = scheduled(self.epsilon, steps)
+        return distrax.EpsilonGreedy(distribution.preferences, epsilon, dtype=np.int32)
+
+
+@known_names
+def epsilon_greedy(epsilon: Scheduled) -> EpsilonGreedy:
+    """With probability `epsilon` an action of all, else one of the highest value.
+
+        rollout(env, ..., explore=epsilon_greedy(optax.linear_schedule(1.0, 0.05, 250_000)))
+
+    Watkins 1989, "Learning from Delayed Rewards"; Mnih et al. 2015, "Human-level control
+    through deep reinforcement learning", algorithm 1.
+
+    **Arguments:**
+
+    - `epsilon`: in [0, 1], or an Optax schedule over environment steps.
+
+    **Raises:** `HyperparameterError` for a number outside; `WiringError`, when traced, if
+    the agent has no action values.
+    """
+    return EpsilonGreedy(check_scheduled("epsilon_greedy: epsilon", epsilon, Interval(0.0, 1.0)))

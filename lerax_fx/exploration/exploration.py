@@ -1,0 +1,43 @@
+"""What exploration is: another distribution to act by."""
+
+import abc
+from typing import Any, TypeAlias
+
+import distrax
+import equinox as eqx
+import jax.numpy as jnp
+import optax
+from jaxtyping import ScalarLike
+
+from lerax_fx.core.bounds import Interval, check_number
+from lerax_fx.types import Count, Scalar
+
+Scheduled: TypeAlias = ScalarLike | optax.Schedule
+"""A number, or an Optax schedule of one."""
+
+
+class AbstractExploration(eqx.Module):
+    """How to act instead of by the agent's own distribution."""
+
+    @abc.abstractmethod
+    def __call__(self, distribution: distrax.Distribution, steps: Count) -> distrax.Distribution:
+        """The distribution to act by, in one environment.
+
+        **Arguments:**
+
+        - `distribution`: the agent's, for one step.
+        - `steps`: environment steps taken so far, of all environments.
+        """
+
+
+def check_scheduled(where: str, value: Any, interval: Interval) -> Any:
+    """A number is checked; what a schedule will give is not known.
+
+    **Raises:** `HyperparameterError`.
+    """
+    return value if callable(value) else check_number(where, value, interval)
+
+
+def scheduled(value: Scheduled, steps: Count) -> Scalar:
+    """The number after so many steps."""
+    return jnp.asarray(value(steps) if callable(value) else value)

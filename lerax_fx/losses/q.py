@@ -1,0 +1,49 @@
+"""The loss of action values."""
+
+from typing import Any, final
+
+import equinox as eqx
+import jax.numpy as jnp
+import rlax
+from jaxtyping import Array, Float
+
+from lerax_fx.agents.action_values import action_values
+from lerax_fx.core.bounds import Positive
+from lerax_fx.data.targets import Targets
+from lerax_fx.losses.loss import loss_term
+from lerax_fx.types import Metrics, Scalar
+
+
+@final
+class ActionValues(eqx.Module):
+    """The value of each action at each step."""
+
+    values: Float[Array, "*batch time actions"]
+
+
+def evaluate_action_values(agent: Any, data: Targets) -> ActionValues:
+    """One pass through the agent's network of action values."""
+    return ActionValues(action_values("q_loss", agent, data.observation, data.target.ndim))
+
+
+@loss_term(evaluate_action_values)
+def q_loss(
+    evaluation: ActionValues, data: Targets, *, huber: Positive | None = None
+) -> tuple[Scalar, Metrics]:
+    """Half the mean squared difference between the values of the actions taken and targets.
+
+        mean(0.5 * (Q(observation, action) - target)^2)
+
+    Mnih et al. 2015, "Human-level control through deep reinforcement learning", eq. 2.
+
+    **Arguments:**
+
+    - `huber`: the difference from which on the loss is linear, its slope never more than
+      `huber`; above 0; `None` for nowhere.
+
+    Metrics: `action_value`, the mean value of the actions taken.
+    """
+    taken = jnp.take_along_axis(evaluation.values, data.action[..., None], axis=-1)[..., 0]
+    error = taken - data.target
+    losses = rlax.l2_loss(error) if huber is None else rlax.huber_loss(error, huber)
+    return jnp.mean(losses), {"action_value": jnp.mean(taken)}

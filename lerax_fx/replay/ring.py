@@ -1,0 +1,69 @@
+"""A ring of steps: the newest take the place of the oldest."""
+
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from lerax_fx.data.transitions import Transitions
+from lerax_fx.types import Count, Key
+
+
+@final
+class Ring(eqx.Module):
+    """The last `rows` steps of each of `num_envs` environments, which step together.
+
+    - `steps`: one axis of `rows * num_envs`: all environments' first step, their second, ...
+    - `written`: how many rows were written so far.
+    """
+
+    steps: Transitions
+    written: Count
+    rows: int = eqx.field(static=True)
+
+    @staticmethod
+    def empty(like: Transitions, rows: int) -> "Ring":
+        """Nothing yet, for transitions like these (shapes will do), `(num_envs, time)`."""
+
+        def room(leaf: Any) -> Array:
+            return jnp.zeros((rows * leaf.shape[0], *leaf.shape[2:]), leaf.dtype)
+
+        return Ring(jax.tree.map(room, like), jnp.zeros((), jnp.int32), rows)
+
+    @property
+    def num_envs(self) -> int:
+        return self.steps.reward.shape[0] // self.rows
+
+    @property
+    def filled(self) -> Count:
+        """How many rows hold steps."""
+        return jnp.minimum(self.written, self.rows)
+
+    def add(self, new: Transitions) -> "Ring":
+        """With the steps `(num_envs, time)` written; `time` divides `rows`."""
+        count = new.reward.shape[1]
+        start = self.written % self.rows * self.num_envs
+
+        def write(old: Array, leaf: Array) -> Array:
+            rows = jax.lax.collapse(jnp.swapaxes(leaf, 0, 1), 0, 2)
+            return jax.lax.dynamic_update_slice_in_dim(old, rows, start, axis=0)
+
+        return Ring(jax.tree.map(write, self.steps, new), self.written + count, self.rows)
+
+    def windows(self, key: Key, number: int, length: int) -> Int[Array, "number length"]:
+        """Where to find windows of `length` steps of one environment, each as likely.
+
+        Meaningless while fewer than `length` rows are filled.
+        """
+        starts = jnp.maximum(self.filled - length + 1, 1) * self.num_envs
+        # A remainder prefers small numbers by less than one part in `2**32 / starts`.
+        drawn = jax.random.bits(key, (number,)) % starts.astype(jnp.uint32)
+        oldest = (self.written - self.filled) % self.rows * self.num_envs
+        first = oldest + drawn.astype(jnp.int32)
+        return (first[:, None] + jnp.arange(length) * self.num_envs) % (self.rows * self.num_envs)
+
+    def take(self, index: Int[Array, "..."]) -> Transitions:
+        """The steps at places."""
+        return jax.tree.map(lambda x: x.at[index].get(mode="promise_in_bounds"), self.steps)

@@ -1,0 +1,6 @@
+"""What values should be, by networks that lag behind."""
+
+from lerax_fx.targets.network import AbstractTargetUpdate, periodic, polyak
+from lerax_fx.targets.td_target import TDTarget, td_target
+
+__all__ = ["AbstractTargetUpdate", "TDTarget", "periodic", "polyak", "td_target"]

@@ -1,0 +1,61 @@
+"""How a target network follows the one that learns."""
+
+import abc
+from typing import final
+
+import equinox as eqx
+import optax
+
+from lerax_fx.core.arguments import known_names
+from lerax_fx.core.bounds import Fraction, Interval, check_count, check_number
+from lerax_fx.types import Count, Tree
+
+
+class AbstractTargetUpdate(eqx.Module):
+    """What becomes of a target network in each update."""
+
+    @abc.abstractmethod
+    def __call__(self, online: Tree, target: Tree, updates: Count) -> Tree:
+        """The next target network, after so many updates."""
+
+
+@final
+class Periodic(AbstractTargetUpdate):
+    """See [`periodic`][lerax_fx.periodic]."""
+
+    period: int = eqx.field(static=True)
+
+    def __call__(self, online: Tree, target: Tree, updates: Count) -> Tree:
+        return optax.periodic_update(online, target, updates, self.period)
+
+
+@final
+class Polyak(AbstractTargetUpdate):
+    """See [`polyak`][lerax_fx.polyak]."""
+
+    step_size: Fraction
+
+    def __call__(self, online: Tree, target: Tree, updates: Count) -> Tree:
+        del updates
+        return optax.incremental_update(online, target, self.step_size)
+
+
+def periodic(period: int) -> Periodic:
+    """A copy of the network that learns, made anew every `period` updates.
+
+    Mnih et al. 2015, "Human-level control through deep reinforcement learning", algorithm 1.
+
+    **Raises:** `HyperparameterError` if `period` is not an int of at least 1.
+    """
+    return Periodic(check_count("periodic: period", period))
+
+
+@known_names
+def polyak(step_size: Fraction) -> Polyak:
+    """A mean over the past of the network that learns: `target += step_size * (online - target)`.
+
+    Lillicrap et al. 2016, "Continuous control with deep reinforcement learning", section 3.
+
+    **Raises:** `HyperparameterError` if `step_size` is not in [0, 1].
+    """
+    return Polyak(check_number("polyak: step_size", step_size, Interval(0.0, 1.0)))

@@ -1,0 +1,165 @@
+"""The ring against a plain list; what is drawn from it; when the inner transform runs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+import lerax_fx as fx
+from lerax_fx.replay import Ring
+
+KEY = jax.random.key(0)
+ROWS, ENVS = 6, 2
+
+
+def steps(first, number, num_envs=ENVS):
+    """Steps `first`, `first + 1`, ... of each environment; a reward says whose, and which."""
+    reward = jnp.arange(num_envs)[:, None] * 1000.0 + first + jnp.arange(number)
+    flags = jnp.zeros(reward.shape, bool)
+    return fx.Transitions(reward[..., None], reward.astype(int), reward, flags, flags, -reward)
+
+
+def filled(count):
+    ring = Ring.empty(steps(0, 1), ROWS)
+    for first in range(count):
+        ring = ring.add(steps(first, 1))
+    return ring
+
+
+add = jax.jit(Ring.add)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from([1, 2, 3]), st.integers(1, 12), st.integers(0, 2**31), st.integers(1, 3))
+def test_a_ring_is_a_list_of_the_last_steps(number, times, seed, length):
+    ring, remembered = Ring.empty(steps(0, number), ROWS), []
+    for time in range(times):
+        ring = add(ring, steps(time * number, number))
+        remembered += range(time * number, (time + 1) * number)
+    remembered = remembered[-ROWS:]
+    assert int(ring.filled) == len(remembered)
+    if len(remembered) < length:
+        return
+    rewards = np.asarray(ring.take(ring.windows(jax.random.key(seed), 32, length)).reward)
+    assert rewards.shape == (32, length)
+    # One environment, one step after the other, all of them remembered.
+    np.testing.assert_array_equal(np.diff(rewards), 1.0)
+    assert set(rewards.ravel() % 1000) <= set(remembered)
+
+
+def test_all_fields_stay_together():
+    ring = filled(9)
+    taken = ring.take(ring.windows(KEY, 64, 2))
+    np.testing.assert_array_equal(taken.observation[..., 0], taken.reward)
+    np.testing.assert_array_equal(taken.action, taken.reward)
+    np.testing.assert_array_equal(taken.next_observation, -taken.reward)
+
+
+@pytest.mark.parametrize("count", [4, 9])
+@pytest.mark.parametrize("length", [1, 3])
+def test_windows_are_drawn_uniformly(count, length):
+    ring, number = filled(count), 20_000
+    rewards = np.asarray(ring.take(ring.windows(KEY, number, length)).reward[:, 0])
+    starts = range(max(0, count - ROWS), count - length + 1)
+    expected = [env * 1000 + start for env in range(ENVS) for start in starts]
+    values, counts = np.unique(rewards, return_counts=True)
+    np.testing.assert_array_equal(values, expected)
+    assert stats.chisquare(counts).pvalue > 1e-3
+
+
+def learner(**options):
+    settings = {"capacity": 40, "batch_size": 4, "warmup": 8, **options}
+    inner = fx.chain(
+        fx.td_target(n=settings.get("length", 1)), fx.minimize(fx.q_loss(), optax.sgd(1e-2))
+    )
+    return fx.chain(
+        fx.rollout("CartPole-v1", num_envs=2, num_steps=2), fx.replay(inner, **settings)
+    )
+
+
+def test_nothing_is_learned_before_the_warmup():
+    agent = fx.q_agent("CartPole-v1", key=KEY)
+    train = fx.anakin_loop(learner(), 3)
+    state, seen = train.init(agent, KEY), []
+    for _ in range(3):
+        before, (state, metrics) = state.agent, train.step(state)
+        same = all(map(np.array_equal, jax.tree.leaves(before), jax.tree.leaves(state.agent)))
+        seen.append((same, bool(np.isnan(metrics["minimize/loss"][0]))))
+    assert seen == [(True, True), (False, False), (False, False)]
+
+
+def test_several_updates_are_one_after_another():
+    counted = []
+
+    class Count(fx.Transform[fx.Transitions, fx.Transitions]):
+        def init(self, agent, key):
+            return jnp.zeros((), int)
+
+        def update(self, agent, state, data, key):
+            counted.append(data.reward.shape)
+            return fx.Step(agent, state + 1, data, {"first": data.reward[0, 0]})
+
+    agent = fx.q_agent("CartPole-v1", key=KEY)
+    stage = fx.replay(Count(), capacity=40, batch_size=4, updates_per_step=3)
+    train = fx.anakin_loop(fx.chain(fx.rollout("CartPole-v1", num_envs=2, num_steps=2), stage), 2)
+    state, _ = train.step(train.init(agent, KEY), 2)
+    assert int(state.algorithm[1].inner) == 6
+    assert set(counted) == {(4, 1)}
+
+
+def test_a_run_with_a_ring_is_the_same_in_pieces_and_over_seeds():
+    agent = fx.q_agent("CartPole-v1", key=KEY)
+    train = fx.anakin_loop(learner(length=2), 6)
+    whole, metrics = train(agent, KEY)
+    state = train.init(agent, KEY)
+    for _ in range(2):
+        state, _ = train.step(state, 3, donate=True)
+    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(state.agent), strict=True):
+        np.testing.assert_array_equal(one, other)
+    keys = jax.random.split(KEY, 3)
+    _, many = jax.vmap(train, in_axes=(None, 0))(agent, keys)
+    _, last = train(agent, keys[2])
+    for name, values in last.items():
+        np.testing.assert_allclose(many[name][2], values, rtol=1e-4, err_msg=name)
+    assert np.isfinite(metrics["minimize/loss"][-1])
+
+
+@pytest.mark.parametrize("wrap", [lambda s: fx.repeat(1, s), lambda s: fx.every(2, s), fx.chain])
+def test_a_ring_may_stand_within_other_transforms(wrap):
+    agent = fx.q_agent("CartPole-v1", key=KEY)
+    collect, stage = learner().stages
+    _, metrics = fx.anakin_loop(fx.chain(collect, wrap(stage)), 3)(agent, KEY)
+    assert np.isfinite(metrics["steps"]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"warmup": 41}, "replay: warmup: wanted at most the capacity, 40, got 41"),
+        ({"batch_size": 9}, "replay: batch_size: wanted at most the warmup, 8, got 9"),
+        ({"batch_size": 0}, "replay: batch_size"),
+        ({"updates_per_step": 0}, "replay: updates_per_step"),
+        ({"length": -1}, "replay: length"),
+        ({"capacity": 0}, "replay: capacity"),
+    ],
+)
+def test_bad_sizes_are_refused(options, message):
+    sizes = {"capacity": 40, "batch_size": 4, "warmup": 8, **options}
+    with pytest.raises(fx.HyperparameterError, match=message):
+        fx.replay(fx.identity(), **sizes)
+
+
+def test_a_capacity_below_one_rollout_is_refused_before_compiling():
+    agent = fx.q_agent("CartPole-v1", key=KEY)
+    train = fx.anakin_loop(learner(capacity=3, batch_size=1, warmup=1), 1)
+    with pytest.raises(fx.HyperparameterError, match="replay: capacity: wanted room for a rollout"):
+        train(agent, KEY)
+
+
+def test_without_data_there_is_no_ring():
+    with pytest.raises(fx.WiringError, match=r"replay: init.*fx\.rollout"):
+        fx.replay(fx.identity(), capacity=4, batch_size=2).init(None, KEY)

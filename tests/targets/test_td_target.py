@@ -1,0 +1,200 @@
+"""Targets of action values against numpy, ends of episodes in any pattern included."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lerax_fx as fx
+
+KEY = jax.random.key(0)
+BATCH, TIME, ACTIONS = 3, 5, 4
+SPACES = (fx.Box(-1.0, 1.0, (2,)), fx.Discrete(ACTIONS))
+AGENT = fx.q_agent(SPACES, key=KEY, widths=(8,))
+OTHER = fx.q_agent(SPACES, key=jax.random.key(1), widths=(8,))
+
+
+def transitions(seed, time=TIME, ends=0.3):
+    rng = np.random.default_rng(seed)
+    ended = rng.random((BATCH, time)) < ends
+    terminated = ended & (rng.random((BATCH, time)) < 0.5)
+    fields = (
+        rng.normal(size=(BATCH, time, 2)).astype(np.float32),
+        rng.integers(ACTIONS, size=(BATCH, time)).astype(np.int32),
+        rng.normal(size=(BATCH, time)).astype(np.float32),
+        terminated,
+        ended & ~terminated,
+        rng.normal(size=(BATCH, time, 2)).astype(np.float32),
+    )
+    return fx.Transitions(*map(jnp.asarray, fields))
+
+
+def by_hand(data, n, discount, double):
+    """Of each step that n follow: one loop, one step at a time."""
+
+    def values(agent, observation):
+        return np.asarray(jax.vmap(agent.action_values)(observation))
+
+    targets = np.zeros((BATCH, data.reward.shape[1] - n + 1))
+    for b in range(BATCH):
+        target_values = values(OTHER, data.next_observation[b])
+        best = (values(AGENT, data.next_observation[b]) if double else target_values).argmax(-1)
+        for start in range(targets.shape[1]):
+            total, factor = 0.0, 1.0
+            for t in range(start, start + n):
+                total += factor * float(data.reward[b, t])
+                factor *= discount
+                if data.terminated[b, t]:
+                    factor = 0.0
+                if data.done[b, t]:
+                    break
+            targets[b, start] = total + factor * target_values[t, best[t]]
+    return targets
+
+
+def computed(data, agent=AGENT, target=OTHER, **options):
+    stage = fx.td_target(update=fx.polyak(0.0), **options)
+    state = eqx.tree_at(
+        lambda s: s.network, stage.init(agent, KEY), eqx.filter(target, eqx.is_array)
+    )
+    return stage.update(agent, state, data, KEY)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 5]), st.booleans(), st.floats(0.0, 1.0))
+def test_targets_are_those_by_hand(seed, n, double, discount):
+    data = transitions(seed)
+    out = computed(data, n=n, double=double, discount=discount).out
+    np.testing.assert_allclose(out.target, by_hand(data, n, discount, double), rtol=1e-4, atol=1e-5)
+    assert out.observation.shape == (BATCH, TIME - n + 1, 2)
+    np.testing.assert_array_equal(out.action, data.action[:, : TIME - n + 1])
+
+
+def test_a_time_limit_does_not_stop_bootstrapping():
+    data = transitions(0, time=1, ends=0.0)
+    on = jnp.ones((BATCH, 1), bool)
+    running = computed(data).out.target
+    truncated = computed(eqx.tree_at(lambda d: d.truncated, data, on)).out.target
+    terminated = computed(eqx.tree_at(lambda d: d.terminated, data, on)).out.target
+    np.testing.assert_array_equal(truncated, running)
+    np.testing.assert_array_equal(terminated, data.reward)
+
+
+def test_no_gradient_reaches_a_target():
+    data = transitions(1)
+
+    def total(agents):
+        return computed(data, *agents, double=True).out.target.sum()
+
+    for leaf in jax.tree.leaves(jax.grad(total)((AGENT, OTHER))):
+        np.testing.assert_array_equal(leaf, 0.0)
+
+
+@pytest.mark.parametrize("period", [1, 3])
+def test_a_periodic_copy_is_made_every_so_often(period):
+    stage = fx.td_target(update=fx.periodic(period))
+    state, data = stage.init(AGENT, KEY), transitions(2)
+    copied = []
+    for update in range(7):
+        agent = jax.tree.map(lambda x, update=update: x + update, AGENT)
+        state = stage.update(agent, state, data, KEY).state
+        copied.append(float(state.network.network.layers[0].bias[0]))
+    assert copied == [float(update // period * period) for update in range(7)]
+
+
+def test_a_polyak_mean_moves_by_its_step_size():
+    stage = fx.td_target(update=fx.polyak(0.25))
+    state = stage.init(AGENT, KEY)
+    moved = jax.tree.map(lambda x: x + 1.0, AGENT)
+    state = stage.update(moved, state, transitions(3), KEY).state
+    for new, old in zip(jax.tree.leaves(state.network), jax.tree.leaves(AGENT), strict=True):
+        np.testing.assert_allclose(new, old + 0.25, rtol=1e-5)
+
+
+@pytest.mark.parametrize("huber", [None, 0.5])
+def test_the_loss_is_that_by_hand(huber):
+    rng = np.random.default_rng(4)
+    data = computed(transitions(4)).out
+    data = eqx.tree_at(lambda d: d.target, data, jnp.asarray(rng.normal(size=(BATCH, TIME)), float))
+    values = np.asarray(jax.vmap(jax.vmap(AGENT.action_values))(data.observation))
+    taken = np.take_along_axis(values, np.asarray(data.action)[..., None], -1)[..., 0]
+    error = np.abs(taken - np.asarray(data.target))
+    losses = error**2 / 2
+    if huber is not None:
+        losses = np.where(error <= huber, losses, huber * (error - huber / 2))
+    loss, metrics = fx.q_loss(huber=huber)(AGENT, data)
+    np.testing.assert_allclose(loss, losses.mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["action_value"], taken.mean(), rtol=1e-5)
+
+
+def test_dueling_values_have_the_advantages_mean_removed():
+    agent = fx.q_agent(SPACES, key=KEY, widths=(8,), dueling=True)
+    observation = jnp.array([0.3, -0.2])
+    outputs = agent.network(observation)
+    values = agent.action_values(observation)
+    np.testing.assert_allclose(values.mean(), outputs[0], rtol=1e-5)
+    np.testing.assert_allclose(jnp.diff(values), jnp.diff(outputs[1:]), rtol=1e-4)
+
+
+def test_its_policy_is_its_best_action():
+    observation = jnp.array([0.3, -0.2])
+    memory, distribution, value = AGENT.step(AGENT.initial_memory(), observation)
+    values = AGENT.action_values(observation)
+    assert memory is None
+    assert int(distribution.mode()) == int(values.argmax())
+    assert float(value) == float(values.max())
+    _, distributions, value = AGENT.unroll(None, observation[None], jnp.zeros(1, bool))
+    assert value.shape == (1,)
+    np.testing.assert_allclose(distributions.preferences[0], values, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: fx.td_target(discount=1.5), fx.HyperparameterError, "td_target: discount"),
+        (lambda: fx.td_target(n=-1), fx.HyperparameterError, "td_target: n"),
+        (lambda: fx.td_target(dsicount=0.9), fx.HyperparameterError, "discount"),
+        (lambda: fx.periodic(0), fx.HyperparameterError, "periodic: period"),
+        (lambda: fx.polyak(2.0), fx.HyperparameterError, "polyak: step_size"),
+        (lambda: computed(transitions(0), n=6), fx.WiringError, r"fx\.replay\(\.\.\., length=6\)"),
+        (lambda: fx.q_agent("Pendulum-v1", key=KEY), fx.WiringError, "q_agent: actions"),
+        (
+            lambda: fx.td_target().update(
+                agent := fx.mlp_actor_critic(SPACES, key=KEY),
+                fx.td_target().init(agent, KEY),
+                transitions(0),
+                KEY,
+            ),
+            fx.WiringError,
+            r"td_target: agent.*fx\.q_agent",
+        ),
+    ],
+)
+def test_bad_input_is_told_so(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_each_float_costs_no_compilation():
+    from lerax_fx.loops import anakin
+
+    def run(discount, step_size, rate):
+        inner = fx.chain(
+            fx.td_target(discount=discount, update=fx.polyak(step_size)),
+            fx.minimize(fx.q_loss(huber=1.0), optax.adam(rate)),
+        )
+        algorithm = fx.chain(
+            fx.rollout("CartPole-v1", num_envs=1, num_steps=2, explore=fx.epsilon_greedy(rate)),
+            fx.replay(inner, capacity=8, batch_size=2),
+        )
+        fx.anakin_loop(algorithm, 2)(CARTPOLE_AGENT, KEY)
+        return anakin._train._cache_size()
+
+    assert run(0.9, 0.1, 1e-3) == run(0.8, 0.2, 1e-2)
+
+
+CARTPOLE_AGENT = fx.q_agent("CartPole-v1", key=KEY, widths=(4,))

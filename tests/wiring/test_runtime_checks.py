@@ -1,0 +1,814 @@
+"""What the runtime type checks catch, in every public name; and that, off, they cost nothing."""
+
+import functools
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jaxtyping import TypeCheckError
+
+import lerax_fx as fx
+from lerax_fx import agents, environments
+
+ROOT = Path(__file__).parents[2]
+SWITCH = "LERAX_FX_TYPECHECK"
+CHECKERS = ["beartype", "typeguard"]
+
+KEY = jax.random.key(0)
+KEYS = jax.random.split(KEY, 3)
+RUNS = np.full(3, 0.5, np.float32)
+BOX = fx.Box(-1.0, 1.0, (2,))
+
+
+class Walk(fx.Env):
+    """An environment of one's own; what it gives can be got wrong."""
+
+    reward_of: Callable[..., Any] = eqx.field(static=True, default=jnp.sum)
+    over: Callable[..., Any] = eqx.field(static=True, default=lambda state: state.sum() > 5)
+    cut: Callable[..., Any] = eqx.field(static=True, default=lambda state: state.sum() > 9)
+    seen: Callable[..., Any] = eqx.field(static=True, default=lambda state: state)
+    observation_space: fx.Space = BOX
+    action_space: fx.Space = BOX
+
+    def initial(self, *, key):
+        return jnp.zeros(2)
+
+    def transition(self, state, action, *, key):
+        return state + action
+
+    def observation(self, state, *, key):
+        return self.seen(state)
+
+    def reward(self, state, action, next_state, *, key):
+        return self.reward_of(next_state)
+
+    def terminal(self, state, *, key):
+        return self.over(state)
+
+    def truncate(self, state):
+        return self.cut(state)
+
+
+class Valued(eqx.Module):
+    """An agent around another, whose values over a trajectory are changed."""
+
+    inner: fx.AbstractActorCritic
+    change: Callable[..., Any] = eqx.field(static=True)
+
+    def initial_memory(self):
+        return self.inner.initial_memory()
+
+    def step(self, memory, observation):
+        return self.inner.step(memory, observation)
+
+    def unroll(self, memory, observations, resets):
+        memory, distribution, value = self.inner.unroll(memory, observations, resets)
+        return memory, distribution, self.change(value)
+
+
+@fx.transform
+def own_reward(rollout: fx.Rollout, *, change: Callable[..., Any] = jnp.abs) -> fx.Rollout:
+    return trajectories(reward=change(rollout.reward))
+
+
+@fx.agent_transform
+def own_value(
+    agent: Any, rollout: fx.Rollout, *, change: Callable[..., Any] = jnp.ravel
+) -> fx.Rollout:
+    # Two calls of vmap for the two leading axes; a critic's output has one more.
+    each = jax.vmap(jax.vmap(lambda observation: change(agent.critic(observation))))
+    return trajectories(value=each(rollout.observation))
+
+
+def trajectories(**changes):
+    """A rollout of 2 environments and 4 steps."""
+    number, end = jnp.zeros((2, 4)), jnp.zeros((2, 4), bool)
+    seen = jnp.zeros((2, 4, 2))
+    fields = dict.fromkeys(("reward", "log_prob", "value", "next_value"), number)
+    fields |= {"observation": seen, "action": seen, "next_observation": seen}
+    return fx.Rollout(**{**fields, "terminated": end, "truncated": end, **changes})
+
+
+ENV = Walk()
+SPACES = ENV.observation_space, ENV.action_space
+IMAGES = fx.Box(0.0, 1.0, (4, 4, 1)), fx.Discrete(2)
+AGENT = fx.mlp_actor_critic(SPACES, key=KEY, width=4)
+ROLLOUT = trajectories()
+ESTIMATES = fx.Estimates(ROLLOUT, ROLLOUT.value, ROLLOUT.value)
+MLP = agents.MLP((3, 4, 2), key=KEY)
+GRU = agents.GRU(3, 4, key=KEY)
+STATISTICS = environments.RunningStatistics.start((2,))
+ACT = fx.rollout(ENV, num_envs=2, num_steps=4)
+LOOP = fx.anakin_loop(ACT, 1)
+Q_AGENT = fx.q_agent((BOX, fx.Discrete(3)), key=KEY, widths=(4,))
+CHOICES = jnp.zeros((2, 4), int)
+TRANSITIONS = fx.Transitions.of(trajectories(action=CHOICES))
+TARGETS = fx.Targets(ROLLOUT.observation, CHOICES, ROLLOUT.value)
+
+
+def stepped(env, action=None):
+    state, _ = env.reset(key=KEY)
+    return env.step(state, jnp.zeros(2) if action is None else action, key=KEY)
+
+
+def collected(env):
+    stage = fx.rollout(env, num_envs=2, num_steps=4)
+    return updated(stage)
+
+
+def evaluated(env, key=KEY):
+    return fx.evaluate(env, AGENT, key, num_episodes=2, max_steps=2)
+
+
+def updated(stage, data=None, key=KEY, agent=AGENT):
+    return stage.update(agent, stage.init(agent, KEY), data, key)
+
+
+def unrolled(agent, observation, resets):
+    return agent.unroll(agent.initial_memory(), jnp.zeros((4, *observation.shape)), resets)
+
+
+def judged_by(critic):
+    encoding, policy = agents.Encoding((2,)), agents.CategoricalPolicy(2)
+    agent = agents.FeedforwardActorCritic(encoding, None, jnp.tanh, critic, policy)
+    return agent.step(None, jnp.zeros(2))
+
+
+def flattened(seen):
+    return stepped(fx.FlattenObservation(Walk(seen=seen, observation_space=fx.Discrete(3))))
+
+
+class Plant(NamedTuple):
+    """A call that one value makes right and another wrong, and where that has to be noticed: in
+    a module, class or function of `lerax_fx`, and perhaps at one of its parameters.
+    """
+
+    call: Callable[[Any], Any]
+    right: Any
+    wrong: Any
+    place: str
+    parameter: str | None = None
+
+
+# The part before the colon is the public name.
+PLANTS = {
+    # Data.
+    "Rollout: a reward without the axis of time": Plant(
+        # The first field that disagrees with it is named.
+        lambda reward: trajectories(reward=reward),
+        jnp.zeros((2, 4)),
+        jnp.zeros(2),
+        "Rollout.__init__",
+        "terminated",
+    ),
+    "Rollout: a value with an axis too many": Plant(
+        lambda value: trajectories(value=value),
+        jnp.zeros((2, 4)),
+        jnp.zeros((2, 4, 1)),
+        "Rollout.__init__",
+        "value",
+    ),
+    "Rollout: ends as floats": Plant(
+        lambda ends: trajectories(terminated=ends),
+        jnp.zeros((2, 4), bool),
+        jnp.zeros((2, 4)),
+        "Rollout.__init__",
+        "terminated",
+    ),
+    "Estimates: a target of one step less": Plant(
+        lambda target: fx.Estimates(ROLLOUT, ROLLOUT.value, target),
+        jnp.zeros((2, 4)),
+        jnp.zeros((2, 3)),
+        "Estimates.__init__",
+        "target",
+    ),
+    "Transitions: ends as floats": Plant(
+        lambda ends: fx.Transitions(
+            TRANSITIONS.observation,
+            TRANSITIONS.action,
+            TRANSITIONS.reward,
+            ends,
+            TRANSITIONS.truncated,
+            TRANSITIONS.next_observation,
+        ),
+        jnp.zeros((2, 4), bool),
+        jnp.zeros((2, 4)),
+        "Transitions.__init__",
+        "terminated",
+    ),
+    "Targets: a target as a whole number": Plant(
+        lambda target: fx.Targets(ROLLOUT.observation, CHOICES, target),
+        jnp.zeros((2, 4)),
+        jnp.zeros((2, 4), int),
+        "Targets.__init__",
+        "target",
+    ),
+    "PolicyEvaluation: values as whole numbers": Plant(
+        lambda value: fx.PolicyEvaluation(None, value),
+        jnp.zeros((2, 4)),
+        jnp.zeros((2, 4), int),
+        "PolicyEvaluation.__init__",
+        "value",
+    ),
+    "Step: a metric that is no array": Plant(
+        lambda metric: fx.Step(AGENT, (), None, {"score": metric}),
+        jnp.ones(()),
+        1.0,
+        "Step.__init__",
+        "metrics",
+    ),
+    "Timestep: an end for each of two": Plant(
+        lambda end: fx.Timestep(0, 0, 0, jnp.zeros(()), jnp.zeros((), bool), end, {}),
+        jnp.zeros((), bool),
+        jnp.zeros(2, bool),
+        "Timestep.__init__",
+        "truncated",
+    ),
+    "Evaluation: a length for one episode less": Plant(
+        lambda length: fx.Evaluation(jnp.zeros(3), length, jnp.zeros(3, bool)),
+        jnp.zeros(3, int),
+        jnp.zeros(2, int),
+        "Evaluation.__init__",
+        "episode_length",
+    ),
+    "TrainState: a batch of keys": Plant(
+        lambda key: fx.TrainState(AGENT, (), key), KEY, KEYS, "TrainState.__init__", "key"
+    ),
+    # Stages of one's own.
+    "transform: a stage that takes the mean over time": Plant(
+        lambda change: updated(own_reward(change=change), ROLLOUT),
+        jnp.abs,
+        lambda reward: reward.mean(-1),
+        "Rollout.__init__",
+        "terminated",
+    ),
+    "agent_transform: a stage that leaves the critic's axis": Plant(
+        lambda change: updated(own_value(change=change), ROLLOUT),
+        lambda value: value[0],
+        lambda value: value,
+        "Rollout.__init__",
+        "value",
+    ),
+    # Losses.
+    "Loss: the weights of three runs": Plant(
+        lambda weight: fx.entropy() * weight, 0.5, RUNS, "Loss.__mul__", "weight"
+    ),
+    "minimize: a critic that gives a matrix": Plant(
+        lambda critic: updated(
+            fx.minimize(fx.ppo_loss(), optax.sgd(0.1)),
+            ESTIMATES,
+            agent=eqx.tree_at(lambda agent: agent.critic, AGENT, critic),
+        ),
+        lambda features: features[:1],
+        lambda features: features[None],
+        "only_number",
+        "outputs",
+    ),
+    "anneal: the rates of three runs": Plant(
+        lambda value: fx.anneal(value, num_updates=3)(0), 0.5, RUNS, "anneal", "value"
+    ),
+    "q_loss: a network that gives a matrix": Plant(
+        lambda network: fx.q_loss()(
+            eqx.tree_at(lambda agent: agent.network, Q_AGENT, network), TARGETS
+        ),
+        Q_AGENT.network,
+        lambda features: features[None],
+        "QAgent.action_values",
+    ),
+    "periodic: a period as a float": Plant(fx.periodic, 50, 50.0, "periodic", "period"),
+    "polyak: the step sizes of three runs": Plant(fx.polyak, 0.5, RUNS, "polyak", "step_size"),
+    "epsilon_greedy: the epsilons of three runs": Plant(
+        fx.epsilon_greedy, 0.5, RUNS, "epsilon_greedy", "epsilon"
+    ),
+    "q_loss: a network with one output for all actions": Plant(
+        lambda network: fx.q_loss()(
+            eqx.tree_at(lambda agent: agent.network, Q_AGENT, network), TARGETS
+        ),
+        Q_AGENT.network,
+        lambda features: features[:1],
+        "QAgent.action_values",
+    ),
+    # Loops.
+    "rollout: a reward with an axis": Plant(
+        lambda reward: collected(Walk(reward_of=reward)),
+        jnp.sum,
+        lambda state: state[:1],
+        "Timestep.__init__",
+        "reward",
+    ),
+    "rollout: a reward as a whole number": Plant(
+        lambda reward: collected(Walk(reward_of=reward)),
+        jnp.sum,
+        lambda state: jnp.ones((), int),
+        "Timestep.__init__",
+        "reward",
+    ),
+    "rollout: an end as a float": Plant(
+        lambda over: collected(Walk(over=over)),
+        lambda state: state.sum() > 5,
+        jnp.sum,
+        "Timestep.__init__",
+        "terminated",
+    ),
+    "evaluate: a reward with an axis": Plant(
+        lambda reward: evaluated(Walk(reward_of=reward)),
+        jnp.sum,
+        lambda state: state[:1],
+        "Timestep.__init__",
+        "reward",
+    ),
+    "evaluate: a batch of keys": Plant(
+        lambda key: evaluated(ENV, key), KEY, KEYS, "evaluate", "key"
+    ),
+    "anakin_loop: a batch of keys": Plant(
+        lambda key: LOOP(AGENT, key)[1], KEY, KEYS, "AnakinLoop.__call__", "key"
+    ),
+    "AnakinLoop: a batch of keys": Plant(
+        lambda key: LOOP.init(AGENT, key).key, KEY, KEYS, "AnakinLoop.init", "key"
+    ),
+    "updates_in: a budget as a float": Plant(
+        lambda total: fx.updates_in(total, num_envs=4, num_steps=4),
+        1000,
+        1e3,
+        "updates_in",
+        "total_steps",
+    ),
+    "combine: an array for a list of numbers": Plant(
+        lambda numbers: fx.combine(numbers, fx.partition([0.5])[1]),
+        [0.1],
+        np.ones(1),
+        "combine",
+        "numbers",
+    ),
+    # Environments.
+    "Env: a reward with an axis": Plant(
+        lambda reward: stepped(Walk(reward_of=reward)),
+        jnp.sum,
+        lambda state: state[:1],
+        "Timestep.__init__",
+        "reward",
+    ),
+    "AbstractWrapper: an end for each entry": Plant(
+        lambda over: stepped(fx.FlattenObservation(Walk(over=over))),
+        lambda state: state.sum() > 5,
+        lambda state: state > 5,
+        "AbstractWrapper.terminal",
+    ),
+    "ClipAction: an action of whole numbers": Plant(
+        lambda action: stepped(fx.ClipAction(ENV), action),
+        jnp.zeros(2),
+        jnp.zeros(2, int),
+        "ClipAction.unwrap_action",
+        "action",
+    ),
+    "RescaleAction: an action of whole numbers": Plant(
+        lambda action: stepped(fx.RescaleAction(ENV), action),
+        jnp.zeros(2),
+        jnp.zeros(2, int),
+        "RescaleAction.unwrap_action",
+        "action",
+    ),
+    "FlattenObservation: an observation with an axis too many": Plant(
+        flattened,
+        lambda state: jnp.zeros((), int),
+        lambda state: jnp.zeros(1, int),
+        "Discrete.flatten",
+    ),
+    "NormalizeObservation: an observation of whole numbers": Plant(
+        lambda seen: stepped(fx.NormalizeObservation(Walk(seen=seen))),
+        lambda state: state,
+        lambda state: state.astype(int),
+        "NormalizeObservation.wrap_observation",
+        "observation",
+    ),
+    "NormalizeReward: a reward as a whole number": Plant(
+        lambda reward: stepped(fx.NormalizeReward(Walk(reward_of=reward))),
+        jnp.sum,
+        lambda state: jnp.ones((), int),
+        "RewardMemory.__init__",
+        "reward",
+    ),
+    "TimeLimit: an end as a float": Plant(
+        lambda cut: stepped(fx.TimeLimit(Walk(cut=cut), 3)),
+        lambda state: state.sum() > 5,
+        jnp.sum,
+        "TimeLimit.wrap_truncate",
+        "truncated",
+    ),
+    "frozen: the state of another wrapper": Plant(
+        lambda env: fx.frozen(fx.NormalizeReward(ENV), env.initial(key=KEY)),
+        fx.NormalizeReward(ENV),
+        fx.NormalizeObservation(ENV),
+        "NormalizeReward.freeze",
+        "memory",
+    ),
+    "GymnaxEnv: a batch of keys": Plant(
+        lambda key: fx.make("CartPole-v1").reset(key=key), KEY, KEYS, "Env.reset", "key"
+    ),
+    "GymnaxState: a reward with an axis": Plant(
+        lambda reward: environments.GymnaxState(0, 0, reward, jnp.zeros((), bool)),
+        jnp.zeros(()),
+        jnp.zeros(1),
+        "GymnaxState.__init__",
+        "reward",
+    ),
+    "RunningStatistics: a variance for one entry more": Plant(
+        lambda variance: environments.RunningStatistics(jnp.zeros(()), jnp.zeros(2), variance),
+        jnp.zeros(2),
+        jnp.zeros(3),
+        "RunningStatistics.__init__",
+        "variance",
+    ),
+    "RunningStatistics: a value without a batch": Plant(
+        environments.RunningStatistics.of,
+        jnp.zeros((3, 2)),
+        jnp.zeros(()),
+        "RunningStatistics.of",
+        "batch",
+    ),
+    "RunningStatistics: a value for one entry to be broadcast": Plant(
+        STATISTICS.normalize, jnp.zeros(2), jnp.zeros(1), "running_statistics"
+    ),
+    # Agents.
+    "mlp_actor_critic: resets as floats": Plant(
+        lambda resets: unrolled(AGENT, jnp.zeros(2), resets),
+        jnp.zeros(4, bool),
+        jnp.zeros(4),
+        "FeedforwardActorCritic.unroll",
+        "resets",
+    ),
+    "cnn_actor_critic: resets for one step less": Plant(
+        lambda resets: unrolled(
+            fx.cnn_actor_critic(IMAGES, key=KEY, width=4), jnp.zeros((4, 4, 1)), resets
+        ),
+        jnp.zeros(4, bool),
+        jnp.zeros(3, bool),
+        "FeedforwardActorCritic.unroll",
+    ),
+    "gru_actor_critic: resets with an axis too many": Plant(
+        lambda resets: unrolled(
+            fx.gru_actor_critic(SPACES, key=KEY, width=4), jnp.zeros(2), resets
+        ),
+        jnp.zeros(4, bool),
+        jnp.zeros((4, 1), bool),
+        "RecurrentActorCritic.unroll",
+        "resets",
+    ),
+    "FeedforwardActorCritic: a critic that gives a matrix": Plant(
+        judged_by,
+        lambda features: features[:1],
+        lambda features: features[None],
+        "only_number",
+        "outputs",
+    ),
+    "FeedforwardActorCritic: a critic with two outputs": Plant(
+        judged_by,
+        lambda features: features[:1],
+        lambda features: features[:2],
+        "only_number",
+        "outputs",
+    ),
+    "FeedforwardActorCritic: an actor with a number too many": Plant(
+        lambda actor: eqx.tree_at(lambda agent: agent.actor, AGENT, actor).step(None, jnp.zeros(2)),
+        AGENT.actor,
+        lambda features: jnp.append(AGENT.actor(features), 0.0),
+        "GaussianPolicy.__call__",
+        "outputs",
+    ),
+    "RecurrentActorCritic: a batch of memories": Plant(
+        lambda memory: fx.gru_actor_critic(SPACES, key=KEY, width=4).step(memory, jnp.zeros(2)),
+        jnp.zeros(4),
+        jnp.zeros((2, 4)),
+        "RecurrentActorCritic.step",
+        "memory",
+    ),
+    "QAgent: resets as floats": Plant(
+        lambda resets: unrolled(Q_AGENT, jnp.zeros(2), resets),
+        jnp.zeros(4, bool),
+        jnp.zeros(4),
+        "QAgent.unroll",
+        "resets",
+    ),
+    "MLP: a batch, without vmap": Plant(MLP, jnp.zeros(3), jnp.zeros((5, 3)), "MLP.__call__", "x"),
+    "Linear: whole numbers": Plant(
+        MLP.layers[0], jnp.zeros(3), jnp.zeros(3, int), "Linear.__call__", "x"
+    ),
+    "Linear: a vector for weights": Plant(
+        agents.Linear, jnp.zeros((3, 2)), jnp.zeros(3), "Linear.__init__", "weight"
+    ),
+    "Convolution: an image without channels": Plant(
+        agents.Convolution(1, 2, kernel=2, gain=1.0, key=KEY),
+        jnp.zeros((4, 4, 1)),
+        jnp.zeros((4, 4)),
+        "Convolution.__call__",
+        "image",
+    ),
+    "CNN: a batch, without vmap": Plant(
+        agents.CNN((4, 4, 1), key=KEY),
+        jnp.zeros((4, 4, 1)),
+        jnp.zeros((5, 4, 4, 1)),
+        "CNN.__call__",
+        "image",
+    ),
+    "GRU: a batch of memories": Plant(
+        lambda memory: GRU.advance(memory, jnp.zeros(12)),
+        jnp.zeros(4),
+        jnp.zeros((2, 4)),
+        "GRU.advance",
+        "memory",
+    ),
+    "SquashedNormal: means of whole numbers": Plant(
+        lambda loc: agents.SquashedNormal(loc, jnp.ones(2), -1.0, 1.0).mode(),
+        jnp.zeros(2),
+        jnp.zeros(2, int),
+        "SquashedNormal.__init__",
+        "loc",
+    ),
+}
+
+
+# What several of them get wrong in the same way.
+
+
+def replayed(key):
+    stage = fx.replay(fx.identity(), capacity=16, batch_size=2)
+    return stage.update(AGENT, stage.init_for(AGENT, KEY, ROLLOUT), ROLLOUT, key)
+
+
+PLANTS["replay: a batch of keys"] = Plant(replayed, KEY, KEYS, "Replay.update", "key")
+
+
+def with_key(stage, data):
+    return lambda key: updated(stage, data, key)
+
+
+STAGES = {
+    "identity": (fx.identity(), None),
+    "chain": (fx.chain(fx.identity()), None),
+    "Chain": (fx.chain(fx.gae()), ROLLOUT),
+    "repeat": (fx.repeat(2, fx.identity()), ESTIMATES),
+    "every": (fx.every(2, fx.identity()), ESTIMATES),
+    "minibatch": (fx.minibatch(fx.identity(), num_epochs=1, num_minibatches=2), ESTIMATES),
+    "minimize": (fx.minimize(fx.entropy(), optax.sgd(0.1)), ESTIMATES),
+    "rollout": (ACT, None),
+    "gae": (fx.gae(), ROLLOUT),
+}
+PLANTS |= {
+    f"{name}: a batch of keys": Plant(
+        with_key(stage, data), KEY, KEYS, f"{type(stage).__name__}.update", "key"
+    )
+    for name, (stage, data) in STAGES.items()
+}
+
+HYPERPARAMETERS = {
+    ("gae", "discount"): lambda value: updated(fx.gae(discount=value), ROLLOUT),
+    ("gae", "lambda_"): lambda value: updated(fx.gae(lambda_=value), ROLLOUT),
+    ("n_step_returns", "discount"): lambda value: updated(
+        fx.n_step_returns(discount=value), ROLLOUT
+    ),
+    ("vtrace", "discount"): lambda value: updated(fx.vtrace(discount=value), ROLLOUT),
+    ("vtrace", "clip_rho"): lambda value: updated(fx.vtrace(clip_rho=value), ROLLOUT),
+    ("normalize_advantage", "epsilon"): lambda value: updated(
+        fx.normalize_advantage(epsilon=value), ESTIMATES
+    ),
+    ("clipped_surrogate", "clip"): lambda value: fx.clipped_surrogate(clip=value)(AGENT, ESTIMATES),
+    ("td_target", "discount"): lambda value: fx.td_target(discount=value),
+    ("q_loss", "huber"): lambda value: fx.q_loss(huber=value)(Q_AGENT, TARGETS),
+    ("value_loss", "clip"): lambda value: fx.value_loss(clip=value)(AGENT, ESTIMATES),
+    ("ppo_loss", "clip"): lambda value: fx.ppo_loss(clip=value)(AGENT, ESTIMATES),
+    ("ppo_loss", "value_weight"): lambda value: fx.ppo_loss(value_weight=value)(AGENT, ESTIMATES),
+}
+PLANTS |= {
+    f"{name}: the {parameter} of three runs, without vmap": Plant(call, 0.5, RUNS, name, parameter)
+    for (name, parameter), call in HYPERPARAMETERS.items()
+}
+
+
+def seen_by(function):
+    return lambda change: function(Valued(AGENT, change))
+
+
+EVALUATIONS = {
+    "evaluate_policy": lambda agent: fx.evaluate_policy(agent, ESTIMATES).value,
+    "vtrace": lambda agent: fx.vtrace.function(agent, ROLLOUT),
+    "policy_gradient": lambda agent: fx.policy_gradient()(agent, ESTIMATES),
+    "entropy": lambda agent: fx.entropy()(agent, ESTIMATES),
+    "value_loss": lambda agent: fx.value_loss()(agent, ESTIMATES),
+    "clipped_surrogate": lambda agent: fx.clipped_surrogate()(agent, ESTIMATES),
+    "ppo_loss": lambda agent: fx.ppo_loss()(agent, ESTIMATES),
+}
+PLANTS |= {
+    f"{name}: one value for a whole trajectory": Plant(
+        seen_by(function), lambda value: value, jnp.mean, "losses.evaluation", "value"
+    )
+    for name, function in EVALUATIONS.items()
+}
+
+MAKERS = {
+    "actor_critic": lambda key: fx.actor_critic(SPACES, key=key, width=4),
+    "mlp_actor_critic": lambda key: fx.mlp_actor_critic(SPACES, key=key, width=4),
+    "cnn_actor_critic": lambda key: fx.cnn_actor_critic(IMAGES, key=key, width=4),
+    "gru_actor_critic": lambda key: fx.gru_actor_critic(SPACES, key=key, width=4),
+    "q_agent": lambda key: fx.q_agent((BOX, fx.Discrete(3)), key=key, widths=(4,)),
+    "orthogonal": lambda key: agents.orthogonal(key, 3, 2, 1.0),
+}
+PLANTS |= {
+    f"{name}: a batch of keys": Plant(make, KEY, KEYS, name, "key") for name, make in MAKERS.items()
+}
+
+DRAWN = (
+    BOX,
+    fx.Discrete(3),
+    fx.MultiDiscrete([2, 3]),
+    fx.MultiBinary(3),
+    fx.Tuple([fx.Discrete(3)]),
+    fx.Dict({"it": fx.Discrete(3)}),
+)
+PLANTS |= {
+    f"{type(space).__name__}: a batch of keys": Plant(
+        space.sample, KEY, KEYS, f"{type(space).__name__}.sample", "key"
+    )
+    for space in DRAWN
+}
+
+POLICIES = (
+    agents.BernoulliPolicy(6),
+    agents.CategoricalPolicy(6),
+    agents.GaussianPolicy((6,)),
+    agents.MultiCategoricalPolicy((2, 3)),
+    agents.SquashedGaussianPolicy((6,), -1.0, 1.0),
+)
+PLANTS |= {
+    f"{type(policy).__name__}: a batch, without vmap": Plant(
+        lambda outputs, policy=policy: policy(outputs).mode(),
+        jnp.zeros(6),
+        jnp.zeros((5, 6)),
+        f"{type(policy).__name__}.__call__",
+        "outputs",
+    )
+    for policy in POLICIES
+}
+
+NOTHING_TO_CHECK = {
+    "it is an annotation": {
+        *("Count", "Flag", "Key", "Metrics", "Scalar", "Tree", "Activation"),
+        *("Fraction", "Interval", "NonNegative", "Positive", "Real"),
+    },
+    "it is an error": {"EnvironmentSetupError", "HyperparameterError", "LeraxError", "WiringError"},
+    "it is a constant": {"ACTIVATIONS", "ENVIRONMENT_AXIS"},
+    # Code outside of the package is not checked; what it gives is, where it is used.
+    "it is for others to define": {
+        *("AbstractActorCritic", "ActorCritic", "AbstractExploration", "AbstractPolicy"),
+        *("Space", "Transform"),
+    },
+    "it holds or takes trees of any shape": {
+        *("Encoding", "Inside", "WrapperState", "named_hyperparameters", "partition"),
+    },
+    "it takes no arrays": {
+        *("describe", "make", "image_encoding", "policy_for", "vector_encoding"),
+    },
+    "its checks are its own, and always on": {"check_env", "loss_term"},
+}
+
+
+@pytest.fixture
+def checked(request):
+    if request.config.getoption("--typecheck") == "off":
+        pytest.skip("the type checks are off in this run")
+
+
+def trace(plant, value):
+    """Call it with nothing computed."""
+
+    def call():
+        plant.call(value)
+
+    jax.eval_shape(call)
+
+
+@pytest.mark.parametrize("name", list(PLANTS))
+def test_a_planted_error_is_caught(name, checked):
+    plant = PLANTS[name]
+    trace(plant, plant.right)
+    with pytest.raises(TypeCheckError) as raised:
+        trace(plant, plant.wrong)
+    message = str(raised.value)
+    part, place = re.search(r"checking the (.+) of lerax_fx\.(.+)\.$", message, re.M).groups()
+    assert f".{plant.place}." in f".{place}."
+    if plant.parameter is not None:
+        assert part == "parameters"
+        assert f"typechecking parameter '{plant.parameter}'" in message
+
+
+def test_every_public_name_has_one_or_has_nothing_to_check():
+    public = {*fx.__all__, *agents.__all__, *environments.__all__}
+    planted = {name.split(":")[0] for name in PLANTS}
+    exempt = set().union(*NOTHING_TO_CHECK.values())
+    assert planted | exempt == public
+    assert planted & exempt == set()
+
+
+# Run in a fresh interpreter. What jaxtyping imports by itself (typeguard, if it is there)
+# is imported before, and so is not counted.
+REPORT = """
+import gc, json, os, re, sys
+import jax, equinox, optax, rlax
+
+def within(name, packages):
+    return str(name).split(".")[0] in packages
+
+OURS, CHECKERS = ("lerax_fx", "recipes"), ("beartype", "jaxtyping", "typeguard")
+modules, finders = set(sys.modules), list(sys.meta_path)
+import lerax_fx
+from recipes import ppo
+
+imported = {name.split(".")[0] for name in set(sys.modules) - modules}
+functions = [
+    thing for thing in gc.get_objects()
+    if type(thing) is type(within) and within(thing.__module__, OURS)
+]
+wrapped = [function for function in functions if "/jaxtyping/" in function.__code__.co_filename]
+
+agent, train = ppo.make(
+    key=jax.random.key(0), total_steps=8, num_envs=2, num_steps=4, num_epochs=1, num_minibatches=2
+)
+calls = 0
+
+def count(frame, event, argument):
+    global calls
+    caller = frame.f_back and frame.f_back.f_globals.get("__name__")
+    if event == "call" and within(caller, OURS):
+        calls += within(frame.f_globals.get("__name__"), CHECKERS)
+
+sys.setprofile(count)
+jaxpr = jax.make_jaxpr(lambda key: train(agent, key)[1])(jax.random.key(1))
+sys.setprofile(None)
+print(json.dumps({
+    "imported": sorted(imported),
+    "finders": len(sys.meta_path) - len(finders),
+    "functions": len(functions),
+    "wrapped": len(wrapped),
+    "calls": calls,
+    "jaxpr": re.sub("0x[0-9a-f]+", "", str(jaxpr)),
+}))
+"""
+
+
+@functools.cache
+def reports():
+    """What importing and tracing come to, with the switch unset (None) and with each checker."""
+    kept = {name: value for name, value in os.environ.items() if name != SWITCH}
+    kept["PYTHONPATH"] = str(ROOT)
+    started = {
+        choice: subprocess.Popen(
+            [sys.executable, "-c", REPORT],
+            env=kept if choice is None else {**kept, SWITCH: choice},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for choice in (None, *CHECKERS)
+    }
+    return {choice: json.loads(process.communicate()[0]) for choice, process in started.items()}
+
+
+def test_off_an_import_loads_no_checker_and_wraps_no_function():
+    off = reports()[None]
+    assert {"beartype", "typeguard"}.isdisjoint(off["imported"])
+    assert off["functions"] > 300
+    assert (off["finders"], off["wrapped"]) == (0, 0)
+
+
+def test_off_a_trace_calls_no_checker():
+    assert reports()[None]["calls"] == 0
+
+
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_on_functions_are_wrapped_and_called(checker):
+    on = reports()[checker]
+    assert on["finders"] == 1
+    assert on["wrapped"] > 200
+    assert on["calls"] > 200
+
+
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_the_program_is_the_same_on_and_off(checker):
+    on, off = reports()[checker]["jaxpr"], reports()[None]["jaxpr"]
+    assert len(off) > 10_000
+    assert on == off
+
+
+def test_the_switch_is_documented():
+    text = (ROOT / "docs/errors-and-checks.md").read_text()
+    for part in (f"`{SWITCH}=beartype`", "`typeguard`"):
+        assert part in text
