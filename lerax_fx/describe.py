@@ -15,7 +15,9 @@ from lerax_fx.core.lift import FunctionTransform
 from lerax_fx.core.transform import Inside, Transform
 from lerax_fx.core.wiring import check_input, check_is_transform, check_starts, check_step
 from lerax_fx.environments.env import Env
+from lerax_fx.exploration.exploration import AbstractExploration
 from lerax_fx.losses.loss import Loss
+from lerax_fx.targets.network import AbstractTargetUpdate
 from lerax_fx.types import Tree
 
 _HEADINGS = ("stage", "takes", "gives", "state", "hyperparameters")
@@ -160,6 +162,8 @@ def _shown(field: str, value: Any) -> dict[str, Any]:
         return {field: value.formula}
     if isinstance(value, Env):
         return {field: value.name}
+    if isinstance(value, AbstractExploration | AbstractTargetUpdate):
+        return {field: _written(value)}
     if isinstance(value, int | float | str) or eqx.is_array(value):
         return {field: value}
     if isinstance(value, optax.GradientTransformation):
@@ -167,6 +171,17 @@ def _shown(field: str, value: Any) -> dict[str, Any]:
         numbers = named_hyperparameters(value.update)
         return {name.split("/")[-1]: number for name, number in numbers.items()}
     return {}
+
+
+def _written(module: eqx.Module) -> str:
+    """A small module as one would make it: its name, and the numbers in it."""
+    parts = [getattr(module, field) for field in module.__dataclass_fields__]
+    numbers = [number for part in parts for number in _numbers(part)]
+    return f"{type(module).__name__}({' '.join(map(_short, numbers))})"
+
+
+def _numbers(part: Any) -> list[Any]:
+    return list(named_hyperparameters(part).values()) if callable(part) else [part]
 
 
 def _short(value: Any) -> str:

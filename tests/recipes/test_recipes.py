@@ -61,6 +61,15 @@ def test_dqn_takes_environments_with_discrete_actions(env):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained))
 
 
+def test_the_table_of_dqn_tells_how_it_explores_and_what_its_targets_follow(capsys):
+    agent, train = dqn.make(key=KEY)
+    fx.describe(train.algorithm, agent)
+    table = capsys.readouterr().out
+    assert "explore=EpsilonGreedy(0.05 1)" in table
+    assert "follow=Periodic(50)" in table
+    assert "Transitions[128 1]" in table
+
+
 def test_dqn_refuses_real_actions_and_bad_sizes():
     with pytest.raises(fx.WiringError, match="q_agent: actions: wanted a Discrete space"):
         dqn.make("Pendulum-v1", key=KEY)
