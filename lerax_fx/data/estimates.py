@@ -2,9 +2,9 @@
 
 from typing import final
 
-import equinox as eqx
 from jaxtyping import Array, Float
 
+from lerax_fx.core.checked import Checked
 from lerax_fx.core.wiring import provided_by
 from lerax_fx.data.rollout import Rollout
 
@@ -12,7 +12,7 @@ provided_by("Estimates", "fx.gae(...), or another estimator,")
 
 
 @final
-class Estimates(eqx.Module):
+class Estimates(Checked):
     """A rollout, the advantage of each action in it, and the target for each value.
 
     - `rollout`: what it was estimated from.

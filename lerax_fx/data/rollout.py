@@ -2,11 +2,11 @@
 
 from typing import final
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from lerax_fx.core.axes import check_leading_axes
+from lerax_fx.core.checked import Checked
 from lerax_fx.core.wiring import provided_by
 from lerax_fx.types import Tree
 
@@ -14,7 +14,7 @@ provided_by("Rollout", "fx.rollout(...)")
 
 
 @final
-class Rollout(eqx.Module):
+class Rollout(Checked):
     """Trajectories: one, or a batch of them; time is the last of the leading axes.
 
     - `observation`, `action`, `reward`: what was seen, done, and earned for it.

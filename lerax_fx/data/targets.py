@@ -2,10 +2,10 @@
 
 from typing import final
 
-import equinox as eqx
 from jaxtyping import Array, Float
 
 from lerax_fx.core.axes import check_leading_axes
+from lerax_fx.core.checked import Checked
 from lerax_fx.core.wiring import provided_by
 from lerax_fx.types import Tree
 
@@ -13,7 +13,7 @@ provided_by("Targets", "fx.td_target(...)")
 
 
 @final
-class Targets(eqx.Module):
+class Targets(Checked):
     """What a value function is to learn.
 
     - `observation`, `action`: what is valued.

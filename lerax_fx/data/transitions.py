@@ -2,10 +2,10 @@
 
 from typing import final
 
-import equinox as eqx
 from jaxtyping import Array, Bool, Float
 
 from lerax_fx.core.axes import check_leading_axes
+from lerax_fx.core.checked import Checked
 from lerax_fx.core.wiring import provided_by
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.types import Tree
@@ -14,7 +14,7 @@ provided_by("Transitions", "fx.replay(...), around this stage,")
 
 
 @final
-class Transitions(eqx.Module):
+class Transitions(Checked):
     """Pieces of trajectories, whoever acted in them; time is the last of the leading axes.
 
     - `observation`, `action`, `reward`: what was seen, done, and earned for it.

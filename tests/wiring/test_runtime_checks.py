@@ -571,6 +571,34 @@ PLANTS |= {
     for name, (stage, data) in STAGES.items()
 }
 
+
+def replaced(name):
+    """A stage of a user's that replaces a field of the rollout past its constructor."""
+
+    def call(value):
+        @fx.transform
+        def change(rollout: fx.Rollout) -> fx.Rollout:
+            return eqx.tree_at(lambda rollout: getattr(rollout, name), rollout, value)
+
+        return updated(fx.chain(change(), fx.gae()), ROLLOUT)
+
+    return call
+
+
+FIELDS = {
+    "reward": jnp.zeros(2),
+    "value": jnp.zeros((2, 1)),
+    "next_value": jnp.zeros((2, 4), int),
+    "log_prob": jnp.zeros((2, 1)),
+    "terminated": jnp.zeros((2, 4)),
+}
+PLANTS |= {
+    f"chain: another {name} by tree_at": Plant(
+        replaced(name), getattr(ROLLOUT, name), wrong, "Rollout.__init__"
+    )
+    for name, wrong in FIELDS.items()
+}
+
 HYPERPARAMETERS = {
     ("gae", "discount"): lambda value: updated(fx.gae(discount=value), ROLLOUT),
     ("gae", "lambda_"): lambda value: updated(fx.gae(lambda_=value), ROLLOUT),
