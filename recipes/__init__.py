@@ -1,5 +1,4 @@
-"""Ready-made algorithms: each a short file to read, to import, or to run."""
+"""Ready-made algorithms: each a short file to read, to import, or to run.
 
-from recipes import a2c, ppo
-
-__all__ = ["a2c", "ppo"]
+Nothing is imported here: `python -m recipes.ppo` would find its module imported already.
+"""

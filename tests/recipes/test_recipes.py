@@ -124,6 +124,7 @@ def test_people_get_a_bar_and_a_summary():
     assert result.returncode == 0, result.stderr
     assert "Acrobot-v1, seed 0: return -500.0" in result.stdout
     assert "256 steps at" in result.stdout
+    assert "Warning" not in result.stderr
 
 
 def test_a_wrong_flag_ends_in_words():
