@@ -5,6 +5,7 @@ from typing import Any, TypeVar, final, overload
 import equinox as eqx
 import jax
 
+from lerax_fx.core.checked import Checked
 from lerax_fx.core.names import filed, merged, unique_names
 from lerax_fx.core.transform import In_contra, Out_co, Step, Transform
 from lerax_fx.core.wiring import (
@@ -138,6 +139,8 @@ class Chain(Transform[In_contra, Out_co]):
                 else:
                     step = stage.update(agent, stage_state, data, share[0])
                 check_step(f"stage {position + 1}, {name!r}", step, stage.output_type)
+                if isinstance(step.out, Checked):
+                    step.out.checked()
             agent, data, giver = step.agent, step.out, name
             states.append(step.state)
             metrics = merged(metrics, filed(step.metrics, name, stage.name), name)

@@ -7,7 +7,6 @@ from typing import Any
 
 import equinox as eqx
 
-from lerax_fx.core.checked import Checked
 from lerax_fx.core.transform import Step, Transform
 from lerax_fx.errors import LeraxError, WiringError, explain
 
@@ -103,8 +102,6 @@ def check_step(where: str, step: Any, declared: Any) -> None:
                 fix="Return that type, or correct the annotation.",
             )
         )
-    if isinstance(step.out, Checked):
-        step.out.checked()
 
 
 @contextmanager
