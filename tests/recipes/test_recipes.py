@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import lerax_fx as fx
-from recipes import a2c, dqn, ppo, shell
+from recipes import a2c, dqn, ppo, pqn, shell
 
 KEY = jax.random.key(0)
 CONFIG = {
@@ -59,6 +59,17 @@ def test_dqn_takes_environments_with_discrete_actions(env):
     np.testing.assert_array_equal(metrics["steps"], range(8, 65, 8))
     assert np.isfinite(metrics["minimize/loss"][2:]).all()
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained))
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", fx.make("Breakout-MinAtar")])
+def test_pqn_takes_environments_with_discrete_actions(env):
+    agent, train = pqn.make(env, key=KEY, **SMALL)
+    trained, metrics = train(agent, KEY)
+    np.testing.assert_array_equal(metrics["steps"], [32, 64])
+    assert np.isfinite(metrics["minibatch/loss"]).all()
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained))
+    with pytest.raises(fx.WiringError, match="q_agent: actions: wanted a Discrete space"):
+        pqn.make("Pendulum-v1", key=KEY)
 
 
 def test_dqn_refuses_real_actions_and_bad_sizes():
