@@ -103,6 +103,7 @@ from lerax_fx.estimators import (
     gae,
     n_step_returns,
     normalize_advantage,
+    q_lambda_returns,
     vtrace,
 )
 from lerax_fx.exploration import (
@@ -230,6 +231,7 @@ __all__ = [
     "polyak",
     "ppo_loss",
     "q_agent",
+    "q_lambda_returns",
     "q_loss",
     "repeat",
     "replay",

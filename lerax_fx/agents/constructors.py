@@ -220,6 +220,7 @@ def q_agent(
     widths: Sequence[int] = (120, 84),
     activation: Activation = "relu",
     dueling: bool = False,
+    layer_norm: bool = False,
 ) -> QAgent:
     """A multilayer perceptron that gives each action's value; for images, behind a
     convolution as in [`cnn_actor_critic`][lerax_fx.cnn_actor_critic].
@@ -231,6 +232,8 @@ def q_agent(
     - `env`, `activation`: as in [`mlp_actor_critic`][lerax_fx.mlp_actor_critic].
     - `widths`: of the hidden layers.
     - `dueling`: whether value and advantages are told apart (Wang et al. 2016).
+    - `layer_norm`: whether hidden layers are normalised before they are activated, which
+      lets values be learnt without a target network (Gallici et al. 2024).
 
     **Raises:** `WiringError` if actions are not `Discrete`, or for observations that it has
     no network for; `HyperparameterError` for an unknown activation or a size below 1.
@@ -252,12 +255,18 @@ def q_agent(
         size = _image_size(encoding)
         sizes = (*widths, outputs)
         network = CNN(
-            size, sizes, key=key, activation=activation, last_gain=1.0, activate_last=False
+            size,
+            sizes,
+            key=key,
+            activation=activation,
+            last_gain=1.0,
+            activate_last=False,
+            layer_norm=layer_norm,
         )
     else:
         encoding = vector_encoding(where, observations)
         sizes = (*encoding.shape, *widths, outputs)
-        network = MLP(sizes, key=key, activation=activation)
+        network = MLP(sizes, key=key, activation=activation, layer_norm=layer_norm)
     return QAgent(encoding, network, actions.n, dueling)
 
 

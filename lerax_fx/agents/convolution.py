@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from lerax_fx.agents.activation import Activation, activation_function
 from lerax_fx.agents.linear import Linear, orthogonal
 from lerax_fx.agents.mlp import HIDDEN_GAIN, MLP
+from lerax_fx.agents.normalization import Normalization, normalization
 from lerax_fx.core.bounds import check_count
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Key
@@ -66,6 +67,8 @@ class CNN(eqx.Module):
     - `size`: of an image: height, width, channels.
     - `sizes`: of the MLP's layers after the convolutions, the output's last.
     - `channels`: of each convolution. `kernel`: the width of their windows.
+    - `layer_norm`: whether whatever is activated is normalised before (Ba et al. 2016); of
+      an image, the channels of each place.
     - the others: as in [`MLP`][lerax_fx.agents.MLP].
 
     **Raises:** `WiringError` if the image is too small for the convolutions;
@@ -73,6 +76,7 @@ class CNN(eqx.Module):
     """
 
     convolutions: tuple[Convolution, ...]
+    norms: tuple[Normalization, ...]
     mlp: MLP
 
     activation: Activation = eqx.field(static=True)
@@ -88,6 +92,7 @@ class CNN(eqx.Module):
         activation: Activation = "relu",
         last_gain: float = HIDDEN_GAIN,
         activate_last: bool = True,
+        layer_norm: bool = False,
     ):
         activation_function("CNN", activation)
         kernel = check_count("CNN: kernel", kernel)
@@ -98,20 +103,22 @@ class CNN(eqx.Module):
             Convolution(inputs[i], outputs, kernel=kernel, gain=HIDDEN_GAIN, key=keys[i])
             for i, outputs in enumerate(channels)
         )
+        self.norms = tuple(normalization(size, layer_norm=layer_norm) for size in channels)
         self.mlp = MLP(
             (flat_size, *sizes),
             key=mlp_key,
             activation=activation,
             last_gain=last_gain,
             activate_last=activate_last,
+            layer_norm=layer_norm,
         )
         self.activation = activation
 
     def __call__(self, image: Float[Array, "height width channels"]) -> Float[Array, " outputs"]:
         """One image in, one vector out."""
         activate = activation_function("CNN", self.activation)
-        for convolution in self.convolutions:
-            image = activate(convolution(image))
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            image = activate(jax.vmap(jax.vmap(norm))(convolution(image)))
         return self.mlp(image.ravel())
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from lerax_fx.agents.activation import Activation, activation_function
 from lerax_fx.agents.linear import Linear, orthogonal_layers
+from lerax_fx.agents.normalization import Normalization, normalization
 from lerax_fx.core.bounds import check_count
 from lerax_fx.types import Key
 
@@ -27,11 +28,13 @@ class MLP(eqx.Module):
     - `activation`: its name or a function.
     - `hidden_gain`, `last_gain`: of the initial weights.
     - `activate_last`: whether the output is activated as well.
+    - `layer_norm`: whether whatever is activated is normalised before (Ba et al. 2016).
 
     **Raises:** `HyperparameterError` for an unknown activation or a size below 1.
     """
 
     layers: tuple[Linear, ...]
+    norms: tuple[Normalization, ...]
     activation: Activation = eqx.field(static=True)
     activate_last: bool = eqx.field(static=True)
 
@@ -44,19 +47,21 @@ class MLP(eqx.Module):
         hidden_gain: float = HIDDEN_GAIN,
         last_gain: float = 1.0,
         activate_last: bool = False,
+        layer_norm: bool = False,
     ):
         activation_function("MLP", activation)
         sizes = [check_count(f"MLP: sizes[{i}]", size) for i, size in enumerate(sizes)]
         count = check_count("MLP: layers", len(sizes) - 1)
         gains = [hidden_gain] * (count - 1) + [last_gain]
         self.layers = tuple(map(Linear, orthogonal_layers(key, sizes, gains)))
+        activated = sizes[1:] if activate_last else sizes[1:-1]
+        self.norms = tuple(normalization(size, layer_norm=layer_norm) for size in activated)
         self.activation = activation
         self.activate_last = activate_last
 
     def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
         """One vector in, one vector out."""
         activate = activation_function("MLP", self.activation)
-        for layer in self.layers[:-1]:
-            x = activate(layer(x))
-        x = self.layers[-1](x)
-        return activate(x) if self.activate_last else x
+        for layer, norm in zip(self.layers, self.norms, strict=False):
+            x = activate(norm(layer(x)))
+        return x if self.activate_last else self.layers[-1](x)

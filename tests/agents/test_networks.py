@@ -1,3 +1,4 @@
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +15,7 @@ from lerax_fx.agents import (
     gru_actor_critic,
     mlp_actor_critic,
     orthogonal,
+    q_agent,
     vector_encoding,
 )
 from lerax_fx.environments import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
@@ -37,6 +39,53 @@ def test_mlp_is_products_and_activations():
     np.testing.assert_allclose(mlp(jnp.asarray(x)), wanted, rtol=1e-5)
     gains = [float(np.linalg.norm(layer.weight, 2)) for layer in mlp.layers]
     assert gains == pytest.approx([2**0.5, 0.01], rel=1e-4)
+
+
+def standardised(x, norm):
+    """Layer normalisation over the last axis, as Ba et al. 2016 write it."""
+    centred = x - x.mean(-1, keepdims=True)
+    x = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
+    return x * np.asarray(norm.weight) + np.asarray(norm.bias)
+
+
+def with_other_norms(network):
+    """Scales and shifts as after some learning."""
+    norms = jax.tree.map(lambda x: x + 0.1 * jnp.arange(1.0, len(x) + 1), network.norms)
+    return eqx.tree_at(lambda network: network.norms, network, norms)
+
+
+@pytest.mark.parametrize("activate_last", [False, True])
+def test_layer_norm_stands_before_each_activation(activate_last):
+    options = {"activation": "relu", "activate_last": activate_last, "layer_norm": True}
+    mlp = with_other_norms(MLP((3, 5, 4, 2), key=KEY, **options))
+    assert len(mlp.norms) == 2 + activate_last
+    x = wanted = np.array([1.0, -2.0, 0.5], np.float32)
+    for i, layer in enumerate(mlp.layers):
+        wanted = wanted @ np.asarray(layer.weight)
+        if i < len(mlp.norms):
+            wanted = np.maximum(standardised(wanted, mlp.norms[i]), 0)
+    np.testing.assert_allclose(mlp(jnp.asarray(x)), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_layer_norm_of_an_image_is_over_its_channels():
+    options = {"channels": (3,), "kernel": 2, "layer_norm": True}
+    cnn = with_other_norms(CNN((4, 5, 2), (6, 2), key=KEY, activate_last=False, **options))
+    assert [len(norms) for norms in (cnn.norms, cnn.mlp.norms)] == [1, 1]
+    image = jax.random.normal(KEY, (4, 5, 2))
+    features = standardised(np.asarray(cnn.convolutions[0](image)), cnn.norms[0])
+    wanted = cnn.mlp(jnp.asarray(np.maximum(features, 0).ravel()))
+    np.testing.assert_allclose(cnn(image), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("space", [VECTOR, IMAGE])
+def test_without_layer_norm_there_are_no_arrays_for_it(space):
+    def leaves(**options):
+        agent = jax.eval_shape(lambda: q_agent((space, Discrete(2)), key=KEY, **options))
+        return len(jax.tree.leaves(agent))
+
+    layers = 2 if space is VECTOR else 3
+    assert leaves(layer_norm=True) == leaves() + 2 * layers
+    assert leaves(layer_norm=False) == leaves()
 
 
 def test_actor_starts_near_uniform_and_critic_does_not():

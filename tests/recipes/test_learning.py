@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lerax_fx as fx
-from recipes import a2c, dqn, ppo
+from recipes import a2c, dqn, ppo, pqn
 
 
 def evaluated(recipe, env, seeds=5, **config):
@@ -69,3 +69,8 @@ def test_ppo_learns_breakout():
 @pytest.mark.parametrize("options", [{}, {"double": True, "dueling": True, "n": 3}])
 def test_dqn_learns_cartpole(options):
     assert evaluated(dqn, "CartPole-v1", **options).mean() >= 475.0
+
+
+@pytest.mark.slow
+def test_pqn_learns_cartpole():
+    assert evaluated(pqn, "CartPole-v1").mean() >= 475.0

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import lerax_fx as fx
-from recipes import a2c, dqn, ppo, shell
+from recipes import a2c, dqn, ppo, pqn, shell
 
 KEY = jax.random.key(0)
 CONFIG = {
@@ -68,6 +68,17 @@ def test_the_table_of_dqn_tells_how_it_explores_and_what_its_targets_follow(caps
     assert "explore=EpsilonGreedy(0.05 1)" in table
     assert "follow=Periodic(50)" in table
     assert "Transitions[128 1]" in table
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", fx.make("Breakout-MinAtar")])
+def test_pqn_takes_environments_with_discrete_actions(env):
+    agent, train = pqn.make(env, key=KEY, **SMALL)
+    trained, metrics = train(agent, KEY)
+    np.testing.assert_array_equal(metrics["steps"], [32, 64])
+    assert np.isfinite(metrics["minibatch/loss"]).all()
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained))
+    with pytest.raises(fx.WiringError, match="q_agent: actions: wanted a Discrete space"):
+        pqn.make("Pendulum-v1", key=KEY)
 
 
 def test_dqn_refuses_real_actions_and_bad_sizes():

@@ -611,6 +611,12 @@ HYPERPARAMETERS = {
         fx.normalize_advantage(epsilon=value), ESTIMATES
     ),
     ("clipped_surrogate", "clip"): lambda value: fx.clipped_surrogate(clip=value)(AGENT, ESTIMATES),
+    ("q_lambda_returns", "discount"): lambda value: updated(
+        fx.q_lambda_returns(discount=value), ROLLOUT
+    ),
+    ("q_lambda_returns", "lambda_"): lambda value: updated(
+        fx.q_lambda_returns(lambda_=value), ROLLOUT
+    ),
     ("td_target", "discount"): lambda value: fx.td_target(discount=value),
     ("q_loss", "huber"): lambda value: fx.q_loss(huber=value)(Q_AGENT, TARGETS),
     ("value_loss", "clip"): lambda value: fx.value_loss(clip=value)(AGENT, ESTIMATES),

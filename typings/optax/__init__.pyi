@@ -27,6 +27,14 @@ def adam(
     eps: ArrayLike = 1e-8,
     eps_root: ArrayLike = 0.0,
 ) -> GradientTransformation: ...
+def radam(
+    learning_rate: Number,
+    b1: ArrayLike = 0.9,
+    b2: ArrayLike = 0.999,
+    eps: ArrayLike = 1e-8,
+    eps_root: ArrayLike = 0.0,
+    threshold: ArrayLike = 5.0,
+) -> GradientTransformation: ...
 def linear_schedule(
     init_value: ArrayLike, end_value: ArrayLike, transition_steps: int, transition_begin: int = 0
 ) -> Schedule: ...

@@ -17,6 +17,13 @@ def truncated_generalized_advantage_estimation(
     values: Array,
     stop_target_gradients: bool = False,
 ) -> Array: ...
+def lambda_returns(
+    r_t: Array,
+    discount_t: Array,
+    v_t: Array,
+    lambda_: ArrayLike = 1.0,
+    stop_target_gradients: bool = False,
+) -> Array: ...
 def n_step_bootstrapped_returns(
     r_t: Array,
     discount_t: Array,
