@@ -24,10 +24,12 @@ install_from_environment()
 from lerax_fx.agents import (
     AbstractActorCritic,
     actor_critic,
+    categorical_q_agent,
     cnn_actor_critic,
     gru_actor_critic,
     mlp_actor_critic,
     q_agent,
+    quantile_q_agent,
 )
 from lerax_fx.core.bounds import (
     Fraction,
@@ -65,6 +67,7 @@ from lerax_fx.core.transform import (
     identity,
 )
 from lerax_fx.data import (
+    DistributionTargets,
     Estimates,
     Rollout,
     Targets,
@@ -122,6 +125,7 @@ from lerax_fx.loops import (
 from lerax_fx.losses import (
     Loss,
     PolicyEvaluation,
+    categorical_loss,
     clipped_surrogate,
     entropy,
     evaluate_policy,
@@ -129,6 +133,7 @@ from lerax_fx.losses import (
     policy_gradient,
     ppo_loss,
     q_loss,
+    quantile_loss,
     value_loss,
 )
 from lerax_fx.optimization import (
@@ -139,6 +144,7 @@ from lerax_fx.replay import (
     replay,
 )
 from lerax_fx.targets import (
+    distributional_td_target,
     periodic,
     polyak,
     td_target,
@@ -162,6 +168,7 @@ __all__ = [
     "Count",
     "Dict",
     "Discrete",
+    "DistributionTargets",
     "Env",
     "EnvironmentSetupError",
     "Estimates",
@@ -202,12 +209,15 @@ __all__ = [
     "agent_transform",
     "anakin_loop",
     "anneal",
+    "categorical_loss",
+    "categorical_q_agent",
     "chain",
     "check_env",
     "clipped_surrogate",
     "cnn_actor_critic",
     "combine",
     "describe",
+    "distributional_td_target",
     "entropy",
     "epsilon_greedy",
     "evaluate",
@@ -233,6 +243,8 @@ __all__ = [
     "q_agent",
     "q_lambda_returns",
     "q_loss",
+    "quantile_loss",
+    "quantile_q_agent",
     "repeat",
     "replay",
     "rollout",

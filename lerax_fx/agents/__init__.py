@@ -4,14 +4,18 @@ from lerax_fx.agents.activation import ACTIVATIONS, Activation
 from lerax_fx.agents.actor_critic import AbstractActorCritic, ActorCritic
 from lerax_fx.agents.constructors import (
     actor_critic,
+    categorical_q_agent,
     cnn_actor_critic,
     gru_actor_critic,
     mlp_actor_critic,
     q_agent,
+    quantile_q_agent,
 )
 from lerax_fx.agents.convolution import CNN, Convolution
+from lerax_fx.agents.distributional_q_agent import DistributionalQAgent
 from lerax_fx.agents.encoding import Encoding, image_encoding, vector_encoding
 from lerax_fx.agents.feedforward import FeedforwardActorCritic
+from lerax_fx.agents.greedy import AbstractQAgent
 from lerax_fx.agents.linear import Linear, orthogonal
 from lerax_fx.agents.mlp import MLP
 from lerax_fx.agents.policies import (
@@ -27,6 +31,7 @@ from lerax_fx.agents.policies import (
 from lerax_fx.agents.q_agent import QAgent
 from lerax_fx.agents.recurrent import GRU
 from lerax_fx.agents.recurrent_actor_critic import RecurrentActorCritic
+from lerax_fx.agents.returns import CategoricalReturns, QuantileReturns
 
 __all__ = [
     "ACTIVATIONS",
@@ -35,21 +40,26 @@ __all__ = [
     "MLP",
     "AbstractActorCritic",
     "AbstractPolicy",
+    "AbstractQAgent",
     "Activation",
     "ActorCritic",
     "BernoulliPolicy",
     "CategoricalPolicy",
+    "CategoricalReturns",
     "Convolution",
+    "DistributionalQAgent",
     "Encoding",
     "FeedforwardActorCritic",
     "GaussianPolicy",
     "Linear",
     "MultiCategoricalPolicy",
     "QAgent",
+    "QuantileReturns",
     "RecurrentActorCritic",
     "SquashedGaussianPolicy",
     "SquashedNormal",
     "actor_critic",
+    "categorical_q_agent",
     "cnn_actor_critic",
     "gru_actor_critic",
     "image_encoding",
@@ -57,5 +67,6 @@ __all__ = [
     "orthogonal",
     "policy_for",
     "q_agent",
+    "quantile_q_agent",
     "vector_encoding",
 ]

@@ -1,6 +1,7 @@
 """Agents that fit an environment."""
 
 import difflib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -8,6 +9,7 @@ import jax
 
 from lerax_fx.agents.activation import Activation
 from lerax_fx.agents.convolution import CNN
+from lerax_fx.agents.distributional_q_agent import DistributionalQAgent
 from lerax_fx.agents.encoding import Encoding, image_encoding, is_image, vector_encoding
 from lerax_fx.agents.feedforward import FeedforwardActorCritic
 from lerax_fx.agents.linear import Linear, orthogonal
@@ -240,21 +242,117 @@ def q_agent(
     """
     where = "q_agent"
     observations, actions = _spaces(env)
-    if not isinstance(actions, Discrete):
-        raise WiringError(
+    num_actions = _num_actions(where, actions)
+    sizes = (*widths, num_actions + dueling)
+    encoding, network = _q_network(
+        where, observations, sizes, activation, key, layer_norm=layer_norm
+    )
+    return QAgent(encoding, network, num_actions, dueling)
+
+
+def categorical_q_agent(
+    env: Any,
+    *,
+    key: Key,
+    num_atoms: int = 51,
+    low: float = -10.0,
+    high: float = 10.0,
+    widths: Sequence[int] = (120, 84),
+    activation: Activation = "relu",
+) -> DistributionalQAgent:
+    """As [`q_agent`][lerax_fx.q_agent], with a distribution of each action's return over fixed
+    atoms: Bellemare et al. 2017, "A Distributional Perspective on Reinforcement Learning",
+    section 4.
+
+    **Arguments:**
+
+    - `num_atoms`: how many, evenly spaced; at least 2. By default, atoms are the paper's.
+    - `low`, `high`: the lowest and the highest discounted return that can be told.
+    - `env`, `widths`, `activation`: as for `q_agent`.
+
+    **Raises:** as `q_agent` does, and `HyperparameterError` if `low` is not below `high`.
+    """
+    where = "categorical_q_agent"
+    num_atoms = check_count(f"{where}: num_atoms", num_atoms, at_least=2)
+    if not -math.inf < low < high < math.inf:
+        raise HyperparameterError(
             explain(
-                f"{where}: actions",
-                wanted="a Discrete space: a value for each action",
-                got=f"{actions!r}",
-                fix="Pick an environment with discrete actions, or an algorithm for real ones.",
+                f"{where}: low",
+                wanted="a finite number below high",
+                got=f"low={low}, high={high}",
+                fix="Bound the discounted return: the largest reward / (1 - discount) does.",
             )
         )
-    outputs = actions.n + dueling
-    if is_image(observations):
-        encoding = image_encoding(where, observations)
+    support = float(low), float(high)
+    return _distributional(where, env, key, num_atoms, support, widths, activation)
+
+
+def quantile_q_agent(
+    env: Any,
+    *,
+    key: Key,
+    num_quantiles: int = 200,
+    widths: Sequence[int] = (120, 84),
+    activation: Activation = "relu",
+) -> DistributionalQAgent:
+    """As [`q_agent`][lerax_fx.q_agent], with quantiles of each action's return: Dabney et al.
+    2018, "Distributional Reinforcement Learning with Quantile Regression".
+
+    **Arguments:**
+
+    - `num_quantiles`: how many, each of the same probability; by default, the paper's.
+    - `env`, `widths`, `activation`: as for `q_agent`.
+
+    **Raises:** as `q_agent` does.
+    """
+    where = "quantile_q_agent"
+    num_quantiles = check_count(f"{where}: num_quantiles", num_quantiles)
+    return _distributional(where, env, key, num_quantiles, None, widths, activation)
+
+
+def _distributional(
+    where: str,
+    env: Any,
+    key: Key,
+    num_atoms: int,
+    support: tuple[float, float] | None,
+    widths: Sequence[int],
+    activation: Activation,
+) -> DistributionalQAgent:
+    observations, actions = _spaces(env)
+    num_actions = _num_actions(where, actions)
+    sizes = (*widths, num_actions * num_atoms)
+    encoding, network = _q_network(where, observations, sizes, activation, key)
+    return DistributionalQAgent(encoding, network, num_actions, num_atoms, support)
+
+
+def _num_actions(where: str, actions: Space) -> int:
+    if isinstance(actions, Discrete):
+        return actions.n
+    raise WiringError(
+        explain(
+            f"{where}: actions",
+            wanted="a Discrete space: a value for each action",
+            got=f"{actions!r}",
+            fix="Pick an environment with discrete actions, or an algorithm for real ones.",
+        )
+    )
+
+
+def _q_network(
+    where: str,
+    space: Space,
+    sizes: tuple[int, ...],
+    activation: Activation,
+    key: Key,
+    *,
+    layer_norm: bool = False,
+) -> tuple[Encoding, Callable[..., Any]]:
+    """An encoding and a network of layers of these sizes on it, the last one linear."""
+    if is_image(space):
+        encoding = image_encoding(where, space)
         size = _image_size(encoding)
-        sizes = (*widths, outputs)
-        network = CNN(
+        return encoding, CNN(
             size,
             sizes,
             key=key,
@@ -263,11 +361,9 @@ def q_agent(
             activate_last=False,
             layer_norm=layer_norm,
         )
-    else:
-        encoding = vector_encoding(where, observations)
-        sizes = (*encoding.shape, *widths, outputs)
-        network = MLP(sizes, key=key, activation=activation, layer_norm=layer_norm)
-    return QAgent(encoding, network, actions.n, dueling)
+    encoding = vector_encoding(where, space)
+    sizes = (*encoding.shape, *sizes)
+    return encoding, MLP(sizes, key=key, activation=activation, layer_norm=layer_norm)
 
 
 def _spaces(env: Any) -> tuple[Space, Space]:

@@ -1,6 +1,18 @@
 """What values should be, by networks that lag behind."""
 
+from lerax_fx.targets.distributional_td_target import (
+    DistributionalTDTarget,
+    distributional_td_target,
+)
 from lerax_fx.targets.network import AbstractTargetUpdate, periodic, polyak
 from lerax_fx.targets.td_target import TDTarget, td_target
 
-__all__ = ["AbstractTargetUpdate", "TDTarget", "periodic", "polyak", "td_target"]
+__all__ = [
+    "AbstractTargetUpdate",
+    "DistributionalTDTarget",
+    "TDTarget",
+    "distributional_td_target",
+    "periodic",
+    "polyak",
+    "td_target",
+]

@@ -26,6 +26,20 @@ class TargetState(eqx.Module):
     updates: Count
 
 
+def start_following(agent: Tree) -> TargetState:
+    """A target network that is the agent's own."""
+    return TargetState(eqx.filter(agent, eqx.is_array), jnp.zeros((), jnp.int32))
+
+
+def follow_agent(
+    follow: AbstractTargetUpdate, agent: Tree, state: TargetState
+) -> tuple[Any, TargetState]:
+    """The agent with the next target network for its arrays, and the state after that."""
+    online, fixed = eqx.partition(agent, eqx.is_array)
+    network = follow(online, state.network, state.updates)
+    return eqx.combine(network, fixed), TargetState(network, state.updates + 1)
+
+
 @final
 class TDTarget(Transform[Transitions, Targets]):
     """See [`td_target`][lerax_fx.td_target]."""
@@ -45,20 +59,20 @@ class TDTarget(Transform[Transitions, Targets]):
 
     def init(self, agent: Tree, key: Key) -> TargetState:
         del key
-        return TargetState(eqx.filter(agent, eqx.is_array), jnp.zeros((), jnp.int32))
+        return start_following(agent)
 
     def update(self, agent: Tree, state: TargetState, data: Transitions, key: Key) -> Step[Targets]:
         del key
-        online, fixed = eqx.partition(agent, eqx.is_array)
-        network = self.follow(online, state.network, state.updates)
-        target_agent = eqx.combine(network, fixed)
-        bootstraps = jax.vmap(lambda window: bootstrap(window, self.n, self.discount))(data)
+        target_agent, state = follow_agent(self.follow, agent, state)
+        bootstraps = jax.vmap(lambda window: bootstrap(self.name, window, self.n, self.discount))(
+            data
+        )
         values = self._values(agent, target_agent, bootstraps.observation)
         target = bootstraps.reward + bootstraps.discount * values
         starts = target.shape[1]
         observation, action = jax.tree.map(lambda x: x[:, :starts], (data.observation, data.action))
         out = Targets(observation, action, jax.lax.stop_gradient(target))
-        return Step(agent, TargetState(network, state.updates + 1), out)
+        return Step(agent, state, out)
 
     def _values(self, agent: Any, target_agent: Any, observation: Tree) -> Float[Array, "..."]:
         values = action_values("td_target", target_agent, observation, 2)
@@ -79,13 +93,16 @@ class Bootstrap(eqx.Module):
     observation: Tree
 
 
-def bootstrap(window: Transitions, n: int, discount: Fraction) -> Bootstrap:
-    """Sutton & Barto 2018, eq. 7.1, for one trajectory, cut where an episode ends."""
+def bootstrap(where: str, window: Transitions, n: int, discount: Fraction) -> Bootstrap:
+    """Sutton & Barto 2018, eq. 7.1, for one trajectory, cut where an episode ends.
+
+    **Raises:** `WiringError`, in the name of the stage `where`, for fewer steps than `n`.
+    """
     starts = window.reward.shape[0] - n + 1
     if starts < 1:
         raise WiringError(
             explain(
-                "td_target: n",
+                f"{where}: n",
                 wanted=f"windows of at least {n} steps",
                 got=f"{window.reward.shape[0]}",
                 fix=f"Draw longer ones: fx.replay(..., length={n}).",

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import lerax_fx as fx
-from recipes import a2c, dqn, ppo, pqn, shell
+from recipes import a2c, c51, dqn, ppo, pqn, qr_dqn, shell
 
 KEY = jax.random.key(0)
 CONFIG = {
@@ -51,10 +51,11 @@ def test_any_environment_will_do(recipe, env):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained))
 
 
+@pytest.mark.parametrize("recipe", [dqn, c51, qr_dqn])
 @pytest.mark.parametrize("env", ["CartPole-v1", fx.make("Breakout-MinAtar")])
-def test_dqn_takes_environments_with_discrete_actions(env):
+def test_dqn_takes_environments_with_discrete_actions(recipe, env):
     small = {"capacity": 64, "batch_size": 8, "warmup": 16, "num_envs": 4, "num_steps": 2}
-    agent, train = dqn.make(env, key=KEY, total_steps=64, n=2, **small)
+    agent, train = recipe.make(env, key=KEY, total_steps=64, n=2, **small)
     trained, metrics = train(agent, KEY)
     np.testing.assert_array_equal(metrics["steps"], range(8, 65, 8))
     assert np.isfinite(metrics["minimize/loss"][2:]).all()
@@ -84,6 +85,10 @@ def test_pqn_takes_environments_with_discrete_actions(env):
 def test_dqn_refuses_real_actions_and_bad_sizes():
     with pytest.raises(fx.WiringError, match="q_agent: actions: wanted a Discrete space"):
         dqn.make("Pendulum-v1", key=KEY)
+    with pytest.raises(fx.WiringError, match="categorical_q_agent: actions"):
+        c51.make("Pendulum-v1", key=KEY)
+    with pytest.raises(fx.HyperparameterError, match="quantile_loss: huber"):
+        qr_dqn.make(key=KEY, huber=0.0)
     with pytest.raises(fx.HyperparameterError, match="replay: warmup: wanted at most"):
         dqn.make(key=KEY, capacity=1000)
     with pytest.raises(fx.HyperparameterError, match="td_target: n"):

@@ -115,6 +115,15 @@ Q_AGENT = fx.q_agent((BOX, fx.Discrete(3)), key=KEY, widths=(4,))
 CHOICES = jnp.zeros((2, 4), int)
 TRANSITIONS = fx.Transitions.of(trajectories(action=CHOICES))
 TARGETS = fx.Targets(ROLLOUT.observation, CHOICES, ROLLOUT.value)
+CATEGORICAL_AGENT = fx.categorical_q_agent((BOX, fx.Discrete(3)), key=KEY, num_atoms=5, widths=(4,))
+QUANTILE_AGENT = fx.quantile_q_agent((BOX, fx.Discrete(3)), key=KEY, num_quantiles=5, widths=(4,))
+DISTRIBUTION_TARGETS = fx.DistributionTargets(
+    ROLLOUT.observation, CHOICES, jnp.zeros((2, 4, 5)), jnp.full((2, 4, 5), 0.2)
+)
+
+
+def with_network(agent, network):
+    return eqx.tree_at(lambda agent: agent.network, agent, network)
 
 
 def stepped(env, action=None):
@@ -214,6 +223,15 @@ PLANTS = {
         "Targets.__init__",
         "target",
     ),
+    "DistributionTargets: probabilities of one step less": Plant(
+        lambda probabilities: fx.DistributionTargets(
+            ROLLOUT.observation, CHOICES, jnp.zeros((2, 4, 5)), probabilities
+        ),
+        jnp.zeros((2, 4, 5)),
+        jnp.zeros((2, 3, 5)),
+        "DistributionTargets.__init__",
+        "probabilities",
+    ),
     "PolicyEvaluation: values as whole numbers": Plant(
         lambda value: fx.PolicyEvaluation(None, value),
         jnp.zeros((2, 4)),
@@ -285,6 +303,35 @@ PLANTS = {
         Q_AGENT.network,
         lambda features: features[None],
         "QAgent.action_values",
+    ),
+    "distributional_td_target: a network that gives a matrix": Plant(
+        lambda network: updated(
+            fx.distributional_td_target(),
+            TRANSITIONS,
+            agent=with_network(CATEGORICAL_AGENT, network),
+        ),
+        CATEGORICAL_AGENT.network,
+        lambda features: jnp.zeros((3, 5)),
+        "DistributionalQAgent._returns",
+        "outputs",
+    ),
+    "categorical_loss: a network that gives a matrix": Plant(
+        lambda network: fx.categorical_loss()(
+            with_network(CATEGORICAL_AGENT, network), DISTRIBUTION_TARGETS
+        ),
+        CATEGORICAL_AGENT.network,
+        lambda features: jnp.zeros((3, 5)),
+        "DistributionalQAgent._returns",
+        "outputs",
+    ),
+    "quantile_loss: a network that gives a matrix": Plant(
+        lambda network: fx.quantile_loss()(
+            with_network(QUANTILE_AGENT, network), DISTRIBUTION_TARGETS
+        ),
+        QUANTILE_AGENT.network,
+        lambda features: jnp.zeros((3, 5)),
+        "DistributionalQAgent._returns",
+        "outputs",
     ),
     "periodic: a period as a float": Plant(fx.periodic, 50, 50.0, "periodic", "period"),
     "polyak: the step sizes of three runs": Plant(fx.polyak, 0.5, RUNS, "polyak", "step_size"),
@@ -497,8 +544,36 @@ PLANTS = {
         lambda resets: unrolled(Q_AGENT, jnp.zeros(2), resets),
         jnp.zeros(4, bool),
         jnp.zeros(4),
-        "QAgent.unroll",
+        "AbstractQAgent.unroll",
         "resets",
+    ),
+    "AbstractQAgent: resets as floats": Plant(
+        lambda resets: unrolled(CATEGORICAL_AGENT, jnp.zeros(2), resets),
+        jnp.zeros(4, bool),
+        jnp.zeros(4),
+        "AbstractQAgent.unroll",
+        "resets",
+    ),
+    "DistributionalQAgent: a network with one output for each action": Plant(
+        lambda network: with_network(QUANTILE_AGENT, network).step(None, jnp.zeros(2)),
+        QUANTILE_AGENT.network,
+        lambda features: jnp.zeros(3),
+        "DistributionalQAgent._returns",
+        "outputs",
+    ),
+    "CategoricalReturns: logits as whole numbers": Plant(
+        lambda logits: agents.CategoricalReturns(logits, (0.0, 1.0)),
+        jnp.zeros(5),
+        jnp.zeros(5, int),
+        "CategoricalReturns.__init__",
+        "logits",
+    ),
+    "QuantileReturns: a single number": Plant(
+        agents.QuantileReturns,
+        jnp.zeros(5),
+        jnp.zeros(()),
+        "QuantileReturns.__init__",
+        "quantiles",
     ),
     "MLP: a batch, without vmap": Plant(MLP, jnp.zeros(3), jnp.zeros((5, 3)), "MLP.__call__", "x"),
     "Linear: whole numbers": Plant(
@@ -619,6 +694,12 @@ HYPERPARAMETERS = {
     ),
     ("td_target", "discount"): lambda value: fx.td_target(discount=value),
     ("q_loss", "huber"): lambda value: fx.q_loss(huber=value)(Q_AGENT, TARGETS),
+    ("quantile_loss", "huber"): lambda value: fx.quantile_loss(huber=value)(
+        QUANTILE_AGENT, DISTRIBUTION_TARGETS
+    ),
+    ("distributional_td_target", "discount"): lambda value: fx.distributional_td_target(
+        discount=value
+    ),
     ("value_loss", "clip"): lambda value: fx.value_loss(clip=value)(AGENT, ESTIMATES),
     ("ppo_loss", "clip"): lambda value: fx.ppo_loss(clip=value)(AGENT, ESTIMATES),
     ("ppo_loss", "value_weight"): lambda value: fx.ppo_loss(value_weight=value)(AGENT, ESTIMATES),
@@ -655,6 +736,12 @@ MAKERS = {
     "cnn_actor_critic": lambda key: fx.cnn_actor_critic(IMAGES, key=key, width=4),
     "gru_actor_critic": lambda key: fx.gru_actor_critic(SPACES, key=key, width=4),
     "q_agent": lambda key: fx.q_agent((BOX, fx.Discrete(3)), key=key, widths=(4,)),
+    "categorical_q_agent": lambda key: fx.categorical_q_agent(
+        (BOX, fx.Discrete(3)), key=key, num_atoms=5, widths=(4,)
+    ),
+    "quantile_q_agent": lambda key: fx.quantile_q_agent(
+        (BOX, fx.Discrete(3)), key=key, num_quantiles=5, widths=(4,)
+    ),
     "orthogonal": lambda key: agents.orthogonal(key, 3, 2, 1.0),
 }
 PLANTS |= {

@@ -1,0 +1,33 @@
+"""Observations and actions, and how their returns should be distributed."""
+
+from typing import final
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+from lerax_fx.core.axes import check_leading_axes
+from lerax_fx.core.wiring import provided_by
+from lerax_fx.types import Tree
+
+provided_by("DistributionTargets", "fx.distributional_td_target(...)")
+
+
+@final
+class DistributionTargets(eqx.Module):
+    """What a distribution of returns is to learn.
+
+    - `observation`, `action`: what is valued.
+    - `atoms`, `probabilities`: an estimate of how the return from there on is distributed.
+
+    **Raises:** `WiringError` if an observation or action does not begin with the axes that
+    the atoms have before their last.
+    """
+
+    observation: Tree
+    action: Tree
+    atoms: Float[Array, "*batch time atoms"]
+    probabilities: Float[Array, "*batch time atoms"]
+
+    def __check_init__(self) -> None:
+        fields = {"observation": self.observation, "action": self.action}
+        check_leading_axes("DistributionTargets", self.atoms.shape[:-1], fields)

@@ -1,0 +1,122 @@
+"""The losses of distributions of the return."""
+
+from typing import Any, TypeVar, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import rlax
+from jaxtyping import Array, Float
+
+from lerax_fx.agents.returns import (
+    CategoricalReturns,
+    QuantileReturns,
+    return_distributions,
+    returns_of_action,
+)
+from lerax_fx.core.bounds import Positive
+from lerax_fx.data.distribution_targets import DistributionTargets
+from lerax_fx.errors import WiringError, explain
+from lerax_fx.losses.loss import loss_term
+from lerax_fx.types import Metrics, Scalar
+
+R = TypeVar("R", CategoricalReturns, QuantileReturns)
+
+
+@final
+class TakenReturns(eqx.Module):
+    """`returns`: of the action taken at each step, in the form that the agent gives them."""
+
+    returns: CategoricalReturns | QuantileReturns
+
+
+def evaluate_return_distributions(agent: Any, data: DistributionTargets) -> TakenReturns:
+    """One pass through the agent's network of returns."""
+    axes = data.atoms.ndim - 1
+    returns = return_distributions("distributional loss", agent, data.observation, axes)
+    return TakenReturns(returns_of_action(returns, data.action))
+
+
+@loss_term(evaluate_return_distributions)
+def categorical_loss(evaluation: TakenReturns, data: DistributionTargets) -> tuple[Scalar, Metrics]:
+    """The cross entropy between the targets, projected on the agent's atoms, and its returns.
+
+        mean(-sum_i projection(atoms, probabilities)_i log p_i(observation, action))
+
+    Bellemare et al. 2017, "A Distributional Perspective on Reinforcement Learning",
+    algorithm 1. For agents of [`categorical_q_agent`][lerax_fx.categorical_q_agent].
+
+    Metrics: `action_value`, the mean value of the actions taken.
+
+    **Raises:** `WiringError`, when traced, for an agent that gives quantiles.
+    """
+    returns = _expect("categorical_loss", evaluation, CategoricalReturns, "quantile_loss")
+
+    def one(
+        logits: Float[Array, " atoms"],
+        atoms: Float[Array, " target_atoms"],
+        probabilities: Float[Array, " target_atoms"],
+    ) -> Scalar:
+        wanted = rlax.categorical_l2_project(atoms, probabilities, returns.atoms)
+        return -jnp.dot(wanted, jax.nn.log_softmax(logits))
+
+    losses = _over_steps(one, returns.logits, data.atoms, data.probabilities)
+    return jnp.mean(losses), {"action_value": jnp.mean(returns.mean)}
+
+
+@loss_term(evaluate_return_distributions)
+def quantile_loss(
+    evaluation: TakenReturns, data: DistributionTargets, *, huber: Positive | None = 1.0
+) -> tuple[Scalar, Metrics]:
+    """The quantile regression loss of the agent's quantiles, with the targets as samples.
+
+        mean(sum_i E_j |fraction_i - 1{error_ij < 0}| L(error_ij)),
+        error_ij = target_j - quantile_i(observation, action)
+
+    with `L` the Huber loss: Dabney et al. 2018, "Distributional Reinforcement Learning with
+    Quantile Regression", eq. 10. For agents of
+    [`quantile_q_agent`][lerax_fx.quantile_q_agent]; the atoms of the targets count alike.
+
+    **Arguments:**
+
+    - `huber`: the error from which on `L` is linear, its slope never more than `huber`;
+      above 0; `None` for the absolute value instead (eq. 8).
+
+    Metrics: `action_value`, the mean value of the actions taken.
+
+    **Raises:** `WiringError`, when traced, for an agent that gives the logits of fixed atoms.
+    """
+    returns = _expect("quantile_loss", evaluation, QuantileReturns, "categorical_loss")
+    fractions = returns.fractions
+
+    def one(quantiles: Float[Array, " atoms"], atoms: Float[Array, " target_atoms"]) -> Scalar:
+        if huber is None:
+            return rlax.quantile_regression_loss(quantiles, fractions, atoms)
+        # rlax branches on its parameter, which therefore cannot be traced; the Huber loss of
+        # an error is that of parameter 1 in units of its own parameter.
+        kappa = jnp.asarray(huber)
+        scaled = quantiles / kappa, fractions, atoms / kappa
+        return kappa**2 * rlax.quantile_regression_loss(*scaled, huber_param=1.0)
+
+    losses = _over_steps(one, returns.quantiles, data.atoms)
+    return jnp.mean(losses), {"action_value": jnp.mean(returns.mean)}
+
+
+def _over_steps(one: Any, *arrays: Float[Array, "..."]) -> Float[Array, " steps"]:
+    """`one` for each step, given arrays whose last axis is its own."""
+    return jax.vmap(one)(*(x.reshape(-1, x.shape[-1]) for x in arrays))
+
+
+def _expect(where: str, evaluation: TakenReturns, kind: type[R], other: str) -> R:
+    """**Raises:** `WiringError` if the agent gives its returns in the other form."""
+    if isinstance(evaluation.returns, kind):
+        return evaluation.returns
+    maker = "categorical_q_agent" if kind is CategoricalReturns else "quantile_q_agent"
+    raise WiringError(
+        explain(
+            f"{where}: agent",
+            wanted=f"an agent that gives {kind.__name__}",
+            got=f"one that gives {type(evaluation.returns).__name__}",
+            fix=f"Make it with fx.{maker}(env, key=key), or use fx.{other}().",
+        )
+    )

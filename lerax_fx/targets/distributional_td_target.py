@@ -1,0 +1,97 @@
+"""Targets for distributions of the return, by temporal differences."""
+
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from lerax_fx.agents.action_values import action_values
+from lerax_fx.agents.returns import return_distributions, returns_of_action
+from lerax_fx.core.arguments import known_names
+from lerax_fx.core.bounds import Fraction, Interval, check_count, check_number
+from lerax_fx.core.transform import Step, Transform
+from lerax_fx.data.distribution_targets import DistributionTargets
+from lerax_fx.data.transitions import Transitions
+from lerax_fx.targets.network import AbstractTargetUpdate, Periodic
+from lerax_fx.targets.td_target import TargetState, bootstrap, follow_agent, start_following
+from lerax_fx.types import Key, Tree
+
+
+@final
+class DistributionalTDTarget(Transform[Transitions, DistributionTargets]):
+    """See [`distributional_td_target`][lerax_fx.distributional_td_target]."""
+
+    discount: Fraction
+    n: int = eqx.field(static=True)
+    double: bool = eqx.field(static=True)
+    follow: AbstractTargetUpdate
+
+    @property
+    def name(self) -> str:
+        return "distributional_td_target"
+
+    @property
+    def draws(self) -> int:
+        return 0
+
+    def init(self, agent: Tree, key: Key) -> TargetState:
+        del key
+        return start_following(agent)
+
+    def update(
+        self, agent: Tree, state: TargetState, data: Transitions, key: Key
+    ) -> Step[DistributionTargets]:
+        del key
+        target_agent, state = follow_agent(self.follow, agent, state)
+        bootstraps = jax.vmap(lambda window: bootstrap(self.name, window, self.n, self.discount))(
+            data
+        )
+        returns = self._returns(agent, target_agent, bootstraps.observation)
+        reward, discount = bootstraps.reward[..., None], bootstraps.discount[..., None]
+        atoms = reward + discount * returns.atoms
+        starts = atoms.shape[1]
+        observation, action = jax.tree.map(lambda x: x[:, :starts], (data.observation, data.action))
+        atoms, probabilities = jax.lax.stop_gradient((atoms, returns.probabilities))
+        return Step(agent, state, DistributionTargets(observation, action, atoms, probabilities))
+
+    def _returns(self, agent: Any, target_agent: Any, observation: Tree) -> Any:
+        """Those of the best action."""
+        returns = return_distributions(self.name, target_agent, observation, 2)
+        judge = action_values(self.name, agent, observation, 2) if self.double else returns.mean
+        return returns_of_action(returns, jnp.argmax(judge, axis=-1))
+
+
+@known_names
+def distributional_td_target(
+    *,
+    discount: Fraction = 0.99,
+    n: int = 1,
+    double: bool = False,
+    update: AbstractTargetUpdate | None = None,
+) -> DistributionalTDTarget:
+    """Targets for the returns of the actions that were taken, from a target network: the
+    distribution of
+
+        r_1 + discount r_2 + ... + discount^(n-1) r_n + discount^n Z'(o_n, argmax_a mean Z'(o_n, a))
+
+    where `Z'` is the return that the target network expects: its atoms are shifted and
+    scaled, their probabilities stay. Bellemare et al. 2017, "A Distributional Perspective on
+    Reinforcement Learning", algorithm 1 (before the projection, which belongs to the loss);
+    Dabney et al. 2018, "Distributional Reinforcement Learning with Quantile Regression",
+    algorithm 1. An episode's end does what it does in [`td_target`][lerax_fx.td_target]:
+    after a termination all atoms are the sum of the rewards.
+
+    **Arguments:** `discount`, `n`, `update`: as for `td_target`.
+
+    - `double`: the agent picks the action whose return the target network gives.
+
+    **Raises:** as `td_target` does, and `WiringError`, when traced, for an agent without
+    distributions of the return.
+    """
+    return DistributionalTDTarget(
+        check_number("distributional_td_target: discount", discount, Interval(0.0, 1.0)),
+        check_count("distributional_td_target: n", n),
+        double,
+        Periodic(1) if update is None else update,
+    )

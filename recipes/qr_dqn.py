@@ -1,0 +1,69 @@
+"""QR-DQN, deep Q-learning of quantiles of the return (Dabney et al. 2018).
+
+    python -m recipes.qr_dqn --num-quantiles 200
+
+The defaults are those of `dqn.py`, and learn CartPole-v1.
+"""
+
+from typing import Any
+
+import optax
+from jaxtyping import ScalarLike
+
+import lerax_fx as fx
+from lerax_fx.core.arguments import known_names
+from recipes.shell import main
+
+
+@known_names
+def make(
+    env: Any = "CartPole-v1",
+    *,
+    key: fx.Key,
+    total_steps: int = 500_000,
+    num_envs: int = 10,
+    num_steps: int = 1,
+    capacity: int = 10_000,
+    batch_size: int = 128,
+    warmup: int = 10_000,
+    learning_rate: ScalarLike = 2.5e-4,
+    discount: ScalarLike = 0.99,
+    n: int = 1,
+    double: bool = False,
+    num_quantiles: int = 32,
+    huber: ScalarLike = 1.0,
+    target_period: int = 50,
+    epsilon_start: ScalarLike = 1.0,
+    epsilon_end: ScalarLike = 0.05,
+    epsilon_steps: int = 250_000,
+) -> tuple[fx.AbstractActorCritic, fx.AnakinLoop]:
+    """Make an agent for an environment, and the function that trains it.
+
+    `env` is an id, a gymnax environment or an `fx.Env`, with discrete actions. **Returns:**
+    `(agent, train)`, with `train(agent, key) -> (agent, metrics)`; metrics hold one value
+    per update. `target_period` counts gradient steps, `epsilon_steps` environment steps.
+    """
+    env = fx.make(env)
+    agent = fx.quantile_q_agent(env, key=key, num_quantiles=num_quantiles)
+    num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps)
+    epsilon = optax.linear_schedule(epsilon_start, epsilon_end, epsilon_steps)
+    target = fx.distributional_td_target(
+        discount=discount, n=n, double=double, update=fx.periodic(target_period)
+    )
+    # One vector instead of an array for each weight: a few operations where there were dozens.
+    optimizer = optax.flatten(optax.adam(learning_rate))
+    algorithm = fx.chain(
+        fx.rollout(env, num_envs=num_envs, num_steps=num_steps, explore=fx.epsilon_greedy(epsilon)),
+        fx.replay(
+            fx.chain(target, fx.minimize(fx.quantile_loss(huber=huber), optimizer)),
+            capacity=capacity,
+            batch_size=batch_size,
+            warmup=warmup,
+            length=n,
+        ),
+    )
+    return agent, fx.anakin_loop(algorithm, num_updates)
+
+
+if __name__ == "__main__":
+    main(make)
