@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lerax_fx as fx
-from recipes import a2c, dqn, ppo
+from recipes import a2c, c51, dqn, ppo, qr_dqn
 
 
 def evaluated(recipe, env, seeds=5, **config):
@@ -70,3 +70,9 @@ def test_ppo_learns_breakout():
 @pytest.mark.parametrize("options", [{}, {"double": True, "dueling": True, "n": 3}])
 def test_dqn_learns_cartpole(options):
     assert evaluated(dqn, "CartPole-v1", **options).mean() >= 475.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", [c51, qr_dqn], ids=["c51", "qr_dqn"])
+def test_distributional_dqn_learns_cartpole(recipe):
+    assert evaluated(recipe, "CartPole-v1").mean() >= 475.0
