@@ -1,9 +1,9 @@
 """C51, deep Q-learning of distributions over fixed atoms (Bellemare et al. 2017).
 
-    python -m recipes.c51 --low -100 --high 100
+    python -m recipes.c51 --no-double --low -100
 
-The defaults are those of `dqn.py`, and learn CartPole-v1, whose discounted returns are
-between 0 and 100.
+The defaults are those of `dqn.py`, made double, and learn CartPole-v1, whose discounted
+returns are between 0 and 100. Not double, one of five seeds ended at 155.
 """
 
 from typing import Any
@@ -30,7 +30,7 @@ def make(
     learning_rate: ScalarLike = 2.5e-4,
     discount: ScalarLike = 0.99,
     n: int = 1,
-    double: bool = False,
+    double: bool = True,
     num_atoms: int = 51,
     low: float = 0.0,
     high: float = 100.0,

@@ -1,6 +1,6 @@
 """The losses of distributions of the return."""
 
-from typing import Any, TypeVar, final
+from typing import Any, final
 
 import equinox as eqx
 import jax
@@ -19,8 +19,6 @@ from lerax_fx.data.distribution_targets import DistributionTargets
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.losses.loss import loss_term
 from lerax_fx.types import Metrics, Scalar
-
-R = TypeVar("R", CategoricalReturns, QuantileReturns)
 
 
 @final
@@ -50,14 +48,18 @@ def categorical_loss(evaluation: TakenReturns, data: DistributionTargets) -> tup
 
     **Raises:** `WiringError`, when traced, for an agent that gives quantiles.
     """
-    returns = _expect("categorical_loss", evaluation, CategoricalReturns, "quantile_loss")
+    returns = evaluation.returns
+    if not isinstance(returns, CategoricalReturns):
+        where, maker = "categorical_loss", "categorical_q_agent"
+        raise _other_form(where, CategoricalReturns, returns, maker, "quantile_loss")
+    support = returns.atoms
 
     def one(
         logits: Float[Array, " atoms"],
         atoms: Float[Array, " target_atoms"],
         probabilities: Float[Array, " target_atoms"],
     ) -> Scalar:
-        wanted = rlax.categorical_l2_project(atoms, probabilities, returns.atoms)
+        wanted = rlax.categorical_l2_project(atoms, probabilities, support)
         return -jnp.dot(wanted, jax.nn.log_softmax(logits))
 
     losses = _over_steps(one, returns.logits, data.atoms, data.probabilities)
@@ -86,7 +88,10 @@ def quantile_loss(
 
     **Raises:** `WiringError`, when traced, for an agent that gives the logits of fixed atoms.
     """
-    returns = _expect("quantile_loss", evaluation, QuantileReturns, "categorical_loss")
+    returns = evaluation.returns
+    if not isinstance(returns, QuantileReturns):
+        where, maker = "quantile_loss", "quantile_q_agent"
+        raise _other_form(where, QuantileReturns, returns, maker, "categorical_loss")
     fractions = returns.fractions
 
     def one(quantiles: Float[Array, " atoms"], atoms: Float[Array, " target_atoms"]) -> Scalar:
@@ -107,16 +112,13 @@ def _over_steps(one: Any, *arrays: Float[Array, "..."]) -> Float[Array, " steps"
     return jax.vmap(one)(*(x.reshape(-1, x.shape[-1]) for x in arrays))
 
 
-def _expect(where: str, evaluation: TakenReturns, kind: type[R], other: str) -> R:
-    """**Raises:** `WiringError` if the agent gives its returns in the other form."""
-    if isinstance(evaluation.returns, kind):
-        return evaluation.returns
-    maker = "categorical_q_agent" if kind is CategoricalReturns else "quantile_q_agent"
-    raise WiringError(
+def _other_form(where: str, wanted: type, got: object, maker: str, other: str) -> WiringError:
+    """The agent gives its returns in the other form."""
+    return WiringError(
         explain(
             f"{where}: agent",
-            wanted=f"an agent that gives {kind.__name__}",
-            got=f"one that gives {type(evaluation.returns).__name__}",
+            wanted=f"an agent that gives {wanted.__name__}",
+            got=f"one that gives {type(got).__name__}",
             fix=f"Make it with fx.{maker}(env, key=key), or use fx.{other}().",
         )
     )

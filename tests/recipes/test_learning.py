@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lerax_fx as fx
-from recipes import a2c, dqn, ppo, pqn
+from recipes import a2c, c51, dqn, ppo, pqn, qr_dqn
 
 
 def evaluated(recipe, env, seeds=5, **config):
@@ -74,3 +74,9 @@ def test_dqn_learns_cartpole(options):
 @pytest.mark.slow
 def test_pqn_learns_cartpole():
     assert evaluated(pqn, "CartPole-v1").mean() >= 475.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", [c51, qr_dqn], ids=["c51", "qr_dqn"])
+def test_distributional_dqn_learns_cartpole(recipe):
+    assert evaluated(recipe, "CartPole-v1").mean() >= 475.0
