@@ -75,6 +75,15 @@ def check_number(where: str, value: Any, interval: Interval) -> Any:
     return float(value) if isinstance(value, int) else value
 
 
+def check_flag(where: str, value: Any) -> bool:
+    """**Raises:** `HyperparameterError` if `value` is not a Python bool."""
+    if isinstance(value, bool):
+        return value
+    raise HyperparameterError(
+        explain(where, wanted="True or False", got=f"{value!r}", fix="Pass a Python bool.")
+    )
+
+
 def check_count(where: str, value: Any, *, at_least: int = 1) -> int:
     """Check a structural size: a Python int of at least `at_least`.
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from lerax_fx.core.bounds import check_count
 from lerax_fx.core.transform import Inside, Step, Transform
 from lerax_fx.core.when import Changing, when
-from lerax_fx.core.wiring import check_is_transform
+from lerax_fx.core.wiring import check_is_transform, check_within
 from lerax_fx.types import Count, Key, Metrics, Tree
 
 D = TypeVar("D")
@@ -44,13 +44,6 @@ class Every(Transform[D, D]):
     def init(self, agent: Tree, key: Key) -> EveryState:
         return EveryState(jnp.zeros((), jnp.int32), self.inner.init(agent, key))
 
-    @property
-    def keeps_data(self) -> bool:
-        return self.inner.keeps_data
-
-    def init_for(self, agent: Tree, key: Key, data: Any) -> EveryState:
-        return EveryState(jnp.zeros((), jnp.int32), self.inner.init_for(agent, key, data))
-
     def update(self, agent: Tree, state: EveryState, data: D, key: Key) -> Step[D]:
         def run(changing: Changing) -> tuple[Changing, Metrics]:
             step = self.inner.update(*changing, data, key)
@@ -74,4 +67,5 @@ def every(period: int, inner: Transform[D, Any]) -> Every[D]:
     **Raises:** `HyperparameterError` if `period` is not an int of at least 1.
     """
     check_is_transform("every: inner", inner)
+    check_within("every", inner)
     return Every(inner, check_count("every: period", period))

@@ -13,7 +13,7 @@ from lerax_fx.core.memory import has_memory
 from lerax_fx.core.repeat import mean_over_time
 from lerax_fx.core.scan import scan
 from lerax_fx.core.transform import Inside, Step, Transform
-from lerax_fx.core.wiring import check_is_transform
+from lerax_fx.core.wiring import check_is_transform, check_within
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Key, Metrics, Tree
 
@@ -38,16 +38,6 @@ class Minibatch(Transform[D, D]):
 
     def init(self, agent: Tree, key: Key) -> Tree:
         return self.inner.init(agent, key)
-
-    @property
-    def keeps_data(self) -> bool:
-        return self.inner.keeps_data
-
-    def init_for(self, agent: Tree, key: Key, data: Any) -> Tree:
-        if not self.keeps_data:
-            return self.inner.init(agent, key)
-        inside = eqx.filter_eval_shape(self.inside, agent, (), data, key)
-        return self.inner.init_for(agent, key, inside.data)
 
     def update(self, agent: Tree, state: Tree, data: D, key: Key) -> Step[D]:
         rows, size = self._rows(agent, data)
@@ -131,6 +121,7 @@ def minibatch(inner: Transform[D, Any], *, num_epochs: int, num_minibatches: int
     when traced, if `num_minibatches` does not divide the number of rows.
     """
     check_is_transform("minibatch: inner", inner)
+    check_within("minibatch", inner)
     return Minibatch(
         inner,
         check_count("minibatch: num_epochs", num_epochs),

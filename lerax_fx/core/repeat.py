@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from lerax_fx.core.bounds import check_count
 from lerax_fx.core.scan import scan
 from lerax_fx.core.transform import In_contra, Inside, Out_co, Step, Transform
-from lerax_fx.core.wiring import check_is_transform
+from lerax_fx.core.wiring import check_is_transform, check_within
 from lerax_fx.types import Key, Metrics, Tree
 
 In = TypeVar("In")
@@ -52,13 +52,6 @@ class Repeat(Transform[In_contra, Out_co]):
     def init(self, agent: Tree, key: Key) -> Tree:
         return self.inner.init(agent, key)
 
-    @property
-    def keeps_data(self) -> bool:
-        return self.inner.keeps_data
-
-    def init_for(self, agent: Tree, key: Key, data: Any) -> Tree:
-        return self.inner.init_for(agent, key, data)
-
     def update(self, agent: Tree, state: Tree, data: In_contra, key: Key) -> Step[Out_co]:
         if self.times == 1:
             return self.inner.update(agent, state, data, key)
@@ -89,4 +82,5 @@ def repeat(times: int, inner: Transform[In, Out]) -> Repeat[In, Out]:
     **Raises:** `HyperparameterError` if `times` is not an int of at least 1.
     """
     check_is_transform("repeat: inner", inner)
+    check_within("repeat", inner)
     return Repeat(inner, check_count("repeat: times", times))

@@ -41,6 +41,35 @@ def check_is_transform(where: str, value: Any) -> None:
     raise WiringError(explain(where, wanted="a Transform", got=f"{_describe(value)}", fix=fix))
 
 
+def check_within(where: str, inner: Transform[Any, Any], given: Any = Any) -> None:
+    """Check the transform within a higher-order one, which gets data of a type.
+
+    **Raises:** `WiringError` if it wants another type, or keeps what comes: within, steps do
+    not come in the order in which they were taken.
+    """
+    if not _fits(given, inner.input_type):
+        wanted, source = inner.input_type, _SOURCES.get(type_name(inner.input_type))
+        raise WiringError(
+            explain(
+                f"{where}: inner, {inner.name!r}",
+                wanted=type_name(wanted),
+                got=type_name(given),
+                fix=f"Put {source} before it, in a chain."
+                if source and wanted.__name__ not in ("Rollout", "Estimates")
+                else f"Within {where}, use stages that take {type_name(given)}.",
+            )
+        )
+    if inner.keeps_data:
+        raise WiringError(
+            explain(
+                f"{where}: inner, {inner.name!r}",
+                wanted="a transform that does not keep its data",
+                got="one that keeps what comes, in the order in which it comes",
+                fix=f"Put {where} within it, not around it.",
+            )
+        )
+
+
 def check_neighbours(stages: tuple[Transform[Any, Any], ...], names: tuple[str, ...]) -> None:
     """Check what can be known of a chain before it runs: the declared types.
 

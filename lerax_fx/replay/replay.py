@@ -6,12 +6,13 @@ import equinox as eqx
 import jax
 
 from lerax_fx.core.arguments import known_names
+from lerax_fx.core.axes import common_axes
 from lerax_fx.core.bounds import check_count
 from lerax_fx.core.repeat import mean_over_time
 from lerax_fx.core.scan import scan
 from lerax_fx.core.transform import Inside, Step, Transform
 from lerax_fx.core.when import Changing, when
-from lerax_fx.core.wiring import check_is_transform
+from lerax_fx.core.wiring import check_is_transform, check_within
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.data.transitions import Transitions
 from lerax_fx.errors import HyperparameterError, WiringError, explain
@@ -54,8 +55,8 @@ class Replay(Transform[Rollout, Rollout]):
 
     def init_for(self, agent: Tree, key: Key, data: Rollout) -> ReplayState:
         like = jax.eval_shape(Transitions.of, data)
-        ring = Ring.empty(like, self._rows(*like.reward.shape))
-        return ReplayState(ring, self.inner.init_for(agent, key, self._batch(ring, key)))
+        ring = Ring.empty(like, self._rows(*common_axes("replay: data", like, 2)))
+        return ReplayState(ring, self.inner.init(agent, key))
 
     def update(self, agent: Tree, state: ReplayState, data: Rollout, key: Key) -> Step[Rollout]:
         sample_key, learn_key = jax.random.split(key)
@@ -76,6 +77,7 @@ class Replay(Transform[Rollout, Rollout]):
 
         steps = ring.rows * ring.num_envs
         warm = ring.filled * ring.num_envs >= min(self.warmup, steps)
+        warm &= ring.filled >= self.length
         (agent, inner), metrics = when(warm, run, (agent, state.inner))
         return Step(agent, ReplayState(ring, inner), data, metrics)
 
@@ -128,19 +130,25 @@ def replay(
       rollouts. The newest take the place of the oldest.
     - `batch_size`: how many windows `inner` gets at once: [`Transitions`][lerax_fx.Transitions]
       of `(batch_size, length)`.
-    - `warmup`: how many steps must be there before `inner` is run, by default `batch_size`.
+    - `warmup`: how many steps must be there before `inner` is run, by default `batch_size`;
+      and a whole window.
     - `updates_per_step`: how often it is run in each update.
     - `length`: of a window, in steps of one environment: `n` for targets over n steps.
 
     Metrics are means over the runs of `inner`; NaN while there is none.
 
     **Raises:** `HyperparameterError` for a count below 1, a warmup larger than the capacity,
-    a batch larger than the warmup, or, when traced, a capacity too small for a rollout.
+    a batch larger than the warmup, or, when traced, a capacity too small for a rollout;
+    `WiringError` if `inner` wants other data than transitions.
     """
     check_is_transform("replay: inner", inner)
+    check_within("replay", inner, Transitions)
     capacity = check_count("replay: capacity", capacity)
     batch_size = check_count("replay: batch_size", batch_size)
-    warmup = batch_size if warmup is None else check_count("replay: warmup", warmup)
+    if warmup is None:
+        warmup = batch_size
+        _check_order("replay: batch_size", batch_size, "the capacity", capacity)
+    check_count("replay: warmup", warmup)
     _check_order("replay: warmup", warmup, "the capacity", capacity)
     _check_order("replay: batch_size", batch_size, "the warmup", warmup)
     return Replay(

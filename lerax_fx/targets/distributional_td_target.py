@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from lerax_fx.agents.action_values import action_values
 from lerax_fx.agents.returns import return_distributions, returns_of_action
 from lerax_fx.core.arguments import known_names
-from lerax_fx.core.bounds import Fraction, Interval, check_count, check_number
+from lerax_fx.core.bounds import Fraction, Interval, check_count, check_flag, check_number
 from lerax_fx.core.transform import Step, Transform
 from lerax_fx.data.distribution_targets import DistributionTargets
 from lerax_fx.data.transitions import Transitions
-from lerax_fx.targets.network import AbstractTargetUpdate, Periodic
+from lerax_fx.targets.network import AbstractTargetUpdate, checked_update
 from lerax_fx.targets.td_target import TargetState, bootstrap, follow_agent, start_following
 from lerax_fx.types import Key, Tree
 
@@ -49,11 +49,12 @@ class DistributionalTDTarget(Transform[Transitions, DistributionTargets]):
         )
         returns = self._returns(agent, target_agent, bootstraps.observation)
         reward, discount = bootstraps.reward[..., None], bootstraps.discount[..., None]
-        atoms = reward + discount * returns.atoms
+        # Selected, not multiplied by 0: what a terminal observation is worth may be anything.
+        atoms = reward + jnp.where(discount == 0.0, 0.0, discount * returns.atoms)
         starts = atoms.shape[1]
         observation, action = jax.tree.map(lambda x: x[:, :starts], (data.observation, data.action))
-        atoms, probabilities = jax.lax.stop_gradient((atoms, returns.probabilities))
-        return Step(agent, state, DistributionTargets(observation, action, atoms, probabilities))
+        out = DistributionTargets(observation, action, atoms, returns.probabilities)
+        return Step(agent, state, out)
 
     def _returns(self, agent: Any, target_agent: Any, observation: Tree) -> Any:
         """Those of the best action."""
@@ -92,6 +93,6 @@ def distributional_td_target(
     return DistributionalTDTarget(
         check_number("distributional_td_target: discount", discount, Interval(0.0, 1.0)),
         check_count("distributional_td_target: n", n),
-        double,
-        Periodic(1) if update is None else update,
+        check_flag("distributional_td_target: double", double),
+        checked_update("distributional_td_target: update", update),
     )

@@ -1,13 +1,16 @@
 """How a target network follows the one that learns."""
 
 import abc
-from typing import final
+from typing import Any, final
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import optax
 
 from lerax_fx.core.arguments import known_names
 from lerax_fx.core.bounds import Fraction, Interval, check_count, check_number
+from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Count, Tree
 
 
@@ -37,9 +40,35 @@ class Polyak(AbstractTargetUpdate):
 
     def __call__(self, online: Tree, target: Tree, updates: Count) -> Tree:
         del updates
-        return optax.incremental_update(online, target, self.step_size)
+
+        def follow(online: Any, target: Any) -> Any:
+            if not jnp.issubdtype(target.dtype, jnp.inexact):
+                return online
+            return optax.incremental_update(online, target, self.step_size).astype(target.dtype)
+
+        return jax.tree.map(follow, online, target)
 
 
+def checked_update(where: str, update: Any) -> AbstractTargetUpdate:
+    """`update`, or for None a target network that is always the agent.
+
+    **Raises:** `WiringError` for anything else.
+    """
+    if update is None:
+        return Periodic(1)
+    if isinstance(update, AbstractTargetUpdate):
+        return update
+    raise WiringError(
+        explain(
+            where,
+            wanted="how the target network follows",
+            got=f"{update!r}",
+            fix="Pass fx.periodic(period) or fx.polyak(step_size).",
+        )
+    )
+
+
+@known_names
 def periodic(period: int) -> Periodic:
     """A copy of the network that learns, made anew every `period` updates.
 

@@ -9,12 +9,12 @@ from jaxtyping import Array, Float
 
 from lerax_fx.agents.action_values import action_values
 from lerax_fx.core.arguments import known_names
-from lerax_fx.core.bounds import Fraction, Interval, check_count, check_number
+from lerax_fx.core.bounds import Fraction, Interval, check_count, check_flag, check_number
 from lerax_fx.core.transform import Step, Transform
 from lerax_fx.data.targets import Targets
 from lerax_fx.data.transitions import Transitions
 from lerax_fx.errors import WiringError, explain
-from lerax_fx.targets.network import AbstractTargetUpdate, Periodic
+from lerax_fx.targets.network import AbstractTargetUpdate, checked_update
 from lerax_fx.types import Count, Key, Tree
 
 
@@ -68,10 +68,12 @@ class TDTarget(Transform[Transitions, Targets]):
             data
         )
         values = self._values(agent, target_agent, bootstraps.observation)
-        target = bootstraps.reward + bootstraps.discount * values
+        # Selected, not multiplied by 0: what a terminal observation is worth may be anything.
+        onwards = jnp.where(bootstraps.discount == 0.0, 0.0, bootstraps.discount * values)
+        target = bootstraps.reward + onwards
         starts = target.shape[1]
         observation, action = jax.tree.map(lambda x: x[:, :starts], (data.observation, data.action))
-        out = Targets(observation, action, jax.lax.stop_gradient(target))
+        out = Targets(observation, action, target)
         return Step(agent, state, out)
 
     def _values(self, agent: Any, target_agent: Any, observation: Tree) -> Float[Array, "..."]:
@@ -159,6 +161,6 @@ def td_target(
     return TDTarget(
         check_number("td_target: discount", discount, Interval(0.0, 1.0)),
         check_count("td_target: n", n),
-        double,
-        Periodic(1) if update is None else update,
+        check_flag("td_target: double", double),
+        checked_update("td_target: update", update),
     )

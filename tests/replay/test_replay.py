@@ -128,12 +128,66 @@ def test_a_run_with_a_ring_is_the_same_in_pieces_and_over_seeds():
     assert np.isfinite(metrics["minimize/loss"][-1])
 
 
-@pytest.mark.parametrize("wrap", [lambda s: fx.repeat(1, s), lambda s: fx.every(2, s), fx.chain])
-def test_a_ring_may_stand_within_other_transforms(wrap):
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda stage: fx.repeat(2, stage),
+        lambda stage: fx.every(2, stage),
+        lambda stage: fx.minibatch(fx.chain(stage), num_epochs=1, num_minibatches=2),
+        lambda stage: fx.replay(fx.chain(stage), capacity=8, batch_size=4),
+    ],
+)
+def test_a_ring_takes_steps_in_the_order_in_which_they_were_taken(wrap):
+    with pytest.raises(fx.WiringError, match=r"inner.*(order in which it comes|got Transitions)"):
+        wrap(learner().stages[1])
+
+
+def test_a_ring_may_stand_within_chains():
     agent = fx.q_agent("CartPole-v1", key=KEY)
     collect, stage = learner().stages
-    _, metrics = fx.anakin_loop(fx.chain(collect, wrap(stage)), 3)(agent, KEY)
-    assert np.isfinite(metrics["steps"]).all()
+    flat = fx.anakin_loop(fx.chain(collect, stage), 3)(agent, KEY)
+    nested = fx.anakin_loop(fx.chain(collect, fx.chain(fx.identity(), fx.chain(stage))), 3)
+    for one, other in zip(jax.tree.leaves(flat), jax.tree.leaves(nested(agent, KEY)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@fx.transform
+def spy(transitions: fx.Transitions) -> fx.Transitions:
+    jax.debug.callback(lambda x: SEEN.append(np.asarray(x)), transitions.observation, ordered=True)
+    return transitions
+
+
+SEEN = []
+
+
+def test_a_whole_window_is_there_before_anything_is_learned():
+    """And all windows of all updates are drawn anew."""
+    SEEN.clear()
+    agent = fx.q_agent("CartPole-v1", key=KEY)
+    stage = fx.replay(spy(), capacity=400, batch_size=4, length=3, updates_per_step=2)
+    collect = fx.rollout("CartPole-v1", num_envs=4, num_steps=1)
+    fx.anakin_loop(fx.chain(collect, stage), 6)(agent, KEY)
+    jax.effects_barrier()
+    assert len(SEEN) == 2 * (6 - 2)
+    assert all((window != 0).any(-1).all() for window in SEEN)
+    late = SEEN[2:]
+    assert len({window.tobytes() for window in late}) == len(late)
+
+
+def test_transitions_are_the_steps_of_the_rollout():
+    agent = fx.q_agent("CartPole-v1", key=KEY)
+    collect = fx.rollout(fx.TimeLimit("CartPole-v1", 7), num_envs=2, num_steps=60)
+    rollout = jax.jit(collect.update)(agent, collect.init(agent, KEY), None, KEY).out
+    assert bool(rollout.truncated.any())
+    transitions = fx.Transitions.of(rollout)
+    for name in vars(transitions):
+        np.testing.assert_array_equal(getattr(transitions, name), getattr(rollout, name))
+
+
+@pytest.mark.parametrize("inner", [fx.minimize(fx.q_loss(), optax.sgd(0.1)), fx.gae()])
+def test_what_stands_within_takes_transitions(inner):
+    with pytest.raises(fx.WiringError, match=r"replay: inner.*got Transitions"):
+        fx.replay(inner, capacity=8, batch_size=4)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +195,7 @@ def test_a_ring_may_stand_within_other_transforms(wrap):
     [
         ({"warmup": 41}, "replay: warmup: wanted at most the capacity, 40, got 41"),
         ({"batch_size": 9}, "replay: batch_size: wanted at most the warmup, 8, got 9"),
+        ({"batch_size": 50, "warmup": None}, "replay: batch_size: wanted at most the capacity"),
         ({"batch_size": 0}, "replay: batch_size"),
         ({"updates_per_step": 0}, "replay: updates_per_step"),
         ({"length": -1}, "replay: length"),

@@ -132,18 +132,6 @@ def test_a_time_limit_does_not_stop_bootstrapping(kind):
         np.testing.assert_array_equal(terminated[..., i], data.reward)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_no_gradient_reaches_a_target(kind):
-    data = transitions(1)
-
-    def total(agents):
-        out = computed(kind, data, agents, double=True).out
-        return (out.atoms * out.probabilities).sum()
-
-    for leaf in jax.tree.leaves(jax.grad(total)(AGENTS[kind])):
-        np.testing.assert_array_equal(leaf, 0.0)
-
-
 def test_the_target_network_follows_as_told():
     stage = fx.distributional_td_target(update=fx.periodic(3))
     first, _ = AGENTS["quantile"]

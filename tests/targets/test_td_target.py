@@ -84,14 +84,47 @@ def test_a_time_limit_does_not_stop_bootstrapping():
     np.testing.assert_array_equal(terminated, data.reward)
 
 
-def test_no_gradient_reaches_a_target():
+def test_a_gradient_step_takes_its_targets_for_constants():
+    """None of its gradient goes through the target network, nor through the choice of actions."""
+    data, loss = transitions(1), fx.q_loss()
+    learn = fx.minimize(loss, optax.sgd(1.0))
+    for double in (False, True):
+        step = fx.chain(fx.td_target(double=double), learn)
+        moved = step.update(AGENT, step.init(AGENT, KEY), data, KEY).agent
+        targets = computed(data, target=AGENT, double=double).out
+        constant = eqx.tree_at(lambda t: t.target, targets, np.asarray(targets.target))
+        gradient = jax.grad(lambda agent, data=constant: loss(agent, data)[0])(AGENT)
+        for new, old, slope in zip(*map(jax.tree.leaves, (moved, AGENT, gradient)), strict=True):
+            np.testing.assert_allclose(new, old - slope, rtol=1e-4, atol=1e-6)
+
+
+def test_gradients_reach_its_hyperparameters():
     data = transitions(1)
 
-    def total(agents):
-        return computed(data, *agents, double=True).out.target.sum()
+    def total(discount):
+        return computed(data, n=2, discount=discount).out.target.sum()
 
-    for leaf in jax.tree.leaves(jax.grad(total)((AGENT, OTHER))):
-        np.testing.assert_array_equal(leaf, 0.0)
+    slope = jax.grad(total)(0.9)
+    np.testing.assert_allclose(slope, (total(0.91) - total(0.89)) / 0.02, rtol=1e-2)
+
+
+def test_a_terminal_observation_may_be_worth_anything():
+    data = transitions(0, time=1, ends=0.0)
+    data = eqx.tree_at(
+        lambda d: (d.terminated, d.next_observation),
+        data,
+        (jnp.ones((BATCH, 1), bool), jnp.full((BATCH, 1, 2), jnp.nan)),
+    )
+    np.testing.assert_array_equal(computed(data).out.target, data.reward)
+
+
+def test_what_is_no_float_is_copied_by_polyak():
+    old = {"count": jnp.array([1, 2]), "half": jnp.zeros(2, jnp.bfloat16)}
+    new = {"count": jnp.array([5, 6]), "half": jnp.ones(2, jnp.bfloat16)}
+    followed = fx.polyak(np.float32(0.25))(new, old, jnp.array(3))
+    np.testing.assert_array_equal(followed["count"], [5, 6])
+    assert followed["half"].dtype == jnp.bfloat16
+    np.testing.assert_array_equal(followed["half"].astype(float), 0.25)
 
 
 @pytest.mark.parametrize("period", [1, 3])
@@ -158,6 +191,8 @@ def test_its_policy_is_its_best_action():
         (lambda: fx.td_target(discount=1.5), fx.HyperparameterError, "td_target: discount"),
         (lambda: fx.td_target(n=-1), fx.HyperparameterError, "td_target: n"),
         (lambda: fx.td_target(dsicount=0.9), fx.HyperparameterError, "discount"),
+        (lambda: fx.td_target(update=500), (fx.WiringError, TypeError), "update"),
+        (lambda: fx.td_target(double="no"), (fx.HyperparameterError, TypeError), "double"),
         (lambda: fx.periodic(0), fx.HyperparameterError, "periodic: period"),
         (lambda: fx.polyak(2.0), fx.HyperparameterError, "polyak: step_size"),
         (lambda: computed(transitions(0), n=6), fx.WiringError, r"fx\.replay\(\.\.\., length=6\)"),
