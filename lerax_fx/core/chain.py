@@ -1,5 +1,6 @@
 """Chains: transforms one after another, themselves a transform."""
 
+import functools
 from typing import Any, TypeVar, final, overload
 
 import equinox as eqx
@@ -111,6 +112,7 @@ class Chain(Transform[In_contra, Out_co]):
 
     def _init(self, agent: Tree, keys: tuple[Key, ...], data: Any) -> Tree:
         states: list[Tree] = []
+        giver: str | None = None
         rows = zip(self.stages, self.names, self._shares(keys), strict=True)
         for position, (stage, name, share) in enumerate(rows):
             with stage_context(position, len(self.stages), name):
@@ -120,9 +122,9 @@ class Chain(Transform[In_contra, Out_co]):
                     states.append(stage.init_for(agent, share[0], data))
             # Abstractly, and only for a stage to come that asks for it: it costs tracing time.
             if any(later.keeps_data for later in self.stages[position + 1 :]):
-                ahead = Chain[Any, Any]((stage,), (name,))
-                step = eqx.filter_eval_shape(ahead._update, agent, (states[-1],), data, share)
-                data = step.out
+                run = functools.partial(self._run, position, name, giver)
+                data = eqx.filter_eval_shape(run, agent, states[-1], data, share).out
+                giver = name
         return tuple(states)
 
     def _update(self, agent: Tree, state: Tree, data: Any, keys: tuple[Key, ...]) -> Step[Any]:
@@ -131,20 +133,34 @@ class Chain(Transform[In_contra, Out_co]):
         giver: str | None = None
         rows = zip(self.stages, self.names, state, self._shares(keys), strict=True)
         for position, (stage, name, stage_state, share) in enumerate(rows):
-            where = position, len(self.stages), name
-            check_input(*where, stage.input_type, data, giver)
-            with stage_context(*where):
-                if isinstance(stage, Chain):
-                    step = stage._update(agent, stage_state, data, share)
-                else:
-                    step = stage.update(agent, stage_state, data, share[0])
-                check_step(f"stage {position + 1}, {name!r}", step, stage.output_type)
-                if isinstance(step.out, Checked):
-                    step.out.checked()
+            step = self._run(position, name, giver, agent, stage_state, data, share)
             agent, data, giver = step.agent, step.out, name
             states.append(step.state)
             metrics = merged(metrics, filed(step.metrics, name, stage.name), name)
         return Step(agent, tuple(states), data, metrics)
+
+    def _run(
+        self,
+        position: int,
+        name: str,
+        giver: str | None,
+        agent: Tree,
+        state: Tree,
+        data: Any,
+        share: tuple[Key, ...],
+    ) -> Step[Any]:
+        """One stage, with what it gets and gives checked."""
+        stage, where = self.stages[position], (position, len(self.stages), name)
+        check_input(*where, stage.input_type, data, giver)
+        with stage_context(*where):
+            if isinstance(stage, Chain):
+                step = stage._update(agent, state, data, share)
+            else:
+                step = stage.update(agent, state, data, share[0])
+            check_step(f"stage {position + 1}, {name!r}", step, stage.output_type)
+            if isinstance(step.out, Checked):
+                step.out.checked()
+        return step
 
 
 # Written out because Python's types have no "each one's output is the next one's input".

@@ -220,6 +220,15 @@ WRONG = {
         fx.WiringError,
         r"'promises_estimates': wanted the Estimates that it declares to return",
     ),
+    "no step ahead of a stage that keeps data": (
+        lambda: train(
+            collect(),
+            NoStep(),
+            fx.replay(fx.identity(), capacity=8, batch_size=2),
+        ),
+        fx.WiringError,
+        r"stage 2, 'no_step': wanted update to return Step",
+    ),
     "update that returns no step": (
         lambda: train(collect(), NoStep()),
         fx.WiringError,
