@@ -25,6 +25,7 @@ from lerax_fx.agents import (
     AbstractActorCritic,
     actor_critic,
     cnn_actor_critic,
+    deterministic_actor_critic,
     gru_actor_critic,
     mlp_actor_critic,
     q_agent,
@@ -108,6 +109,7 @@ from lerax_fx.estimators import (
 from lerax_fx.exploration import (
     AbstractExploration,
     epsilon_greedy,
+    gaussian_noise,
 )
 from lerax_fx.loops import (
     AnakinLoop,
@@ -122,6 +124,8 @@ from lerax_fx.losses import (
     Loss,
     PolicyEvaluation,
     clipped_surrogate,
+    critic_loss,
+    deterministic_policy_loss,
     entropy,
     evaluate_policy,
     loss_term,
@@ -138,6 +142,7 @@ from lerax_fx.replay import (
     replay,
 )
 from lerax_fx.targets import (
+    deterministic_target,
     periodic,
     polyak,
     td_target,
@@ -206,7 +211,11 @@ __all__ = [
     "clipped_surrogate",
     "cnn_actor_critic",
     "combine",
+    "critic_loss",
     "describe",
+    "deterministic_actor_critic",
+    "deterministic_policy_loss",
+    "deterministic_target",
     "entropy",
     "epsilon_greedy",
     "evaluate",
@@ -214,6 +223,7 @@ __all__ = [
     "every",
     "frozen",
     "gae",
+    "gaussian_noise",
     "gru_actor_critic",
     "identity",
     "loss_term",

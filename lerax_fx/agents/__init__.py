@@ -5,25 +5,32 @@ from lerax_fx.agents.actor_critic import AbstractActorCritic, ActorCritic
 from lerax_fx.agents.constructors import (
     actor_critic,
     cnn_actor_critic,
+    deterministic_actor_critic,
     gru_actor_critic,
     mlp_actor_critic,
     q_agent,
 )
 from lerax_fx.agents.convolution import CNN, Convolution
+from lerax_fx.agents.critics import Critics
 from lerax_fx.agents.encoding import Encoding, image_encoding, vector_encoding
 from lerax_fx.agents.feedforward import FeedforwardActorCritic
 from lerax_fx.agents.linear import Linear, orthogonal
 from lerax_fx.agents.mlp import MLP
 from lerax_fx.agents.policies import (
     AbstractPolicy,
+    ActionBounds,
     BernoulliPolicy,
     CategoricalPolicy,
+    DeterministicAction,
+    DeterministicPolicy,
     GaussianPolicy,
     MultiCategoricalPolicy,
     SquashedGaussianPolicy,
     SquashedNormal,
+    action_bounds,
     policy_for,
 )
+from lerax_fx.agents.q_actor_critic import QActorCritic
 from lerax_fx.agents.q_agent import QAgent
 from lerax_fx.agents.recurrent import GRU
 from lerax_fx.agents.recurrent_actor_critic import RecurrentActorCritic
@@ -35,22 +42,29 @@ __all__ = [
     "MLP",
     "AbstractActorCritic",
     "AbstractPolicy",
+    "ActionBounds",
     "Activation",
     "ActorCritic",
     "BernoulliPolicy",
     "CategoricalPolicy",
     "Convolution",
+    "Critics",
+    "DeterministicAction",
+    "DeterministicPolicy",
     "Encoding",
     "FeedforwardActorCritic",
     "GaussianPolicy",
     "Linear",
     "MultiCategoricalPolicy",
+    "QActorCritic",
     "QAgent",
     "RecurrentActorCritic",
     "SquashedGaussianPolicy",
     "SquashedNormal",
+    "action_bounds",
     "actor_critic",
     "cnn_actor_critic",
+    "deterministic_actor_critic",
     "gru_actor_critic",
     "image_encoding",
     "mlp_actor_critic",

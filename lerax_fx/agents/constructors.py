@@ -8,11 +8,13 @@ import jax
 
 from lerax_fx.agents.activation import Activation
 from lerax_fx.agents.convolution import CNN
+from lerax_fx.agents.critics import Critics
 from lerax_fx.agents.encoding import Encoding, image_encoding, is_image, vector_encoding
 from lerax_fx.agents.feedforward import FeedforwardActorCritic
 from lerax_fx.agents.linear import Linear, orthogonal
 from lerax_fx.agents.mlp import HIDDEN_GAIN, MLP
-from lerax_fx.agents.policies import policy_for
+from lerax_fx.agents.policies import DeterministicPolicy, action_bounds, policy_for
+from lerax_fx.agents.q_actor_critic import QActorCritic
 from lerax_fx.agents.q_agent import QAgent
 from lerax_fx.agents.recurrent import GRU
 from lerax_fx.agents.recurrent_actor_critic import RecurrentActorCritic
@@ -259,6 +261,44 @@ def q_agent(
         sizes = (*encoding.shape, *widths, outputs)
         network = MLP(sizes, key=key, activation=activation)
     return QAgent(encoding, network, actions.n, dueling)
+
+
+def deterministic_actor_critic(
+    env: Any,
+    *,
+    key: Key,
+    widths: Sequence[int] = (256, 256),
+    activation: Activation = "relu",
+    num_critics: int = 2,
+) -> QActorCritic:
+    """Multilayer perceptrons for a deterministic policy, squashed to the bounds of the
+    actions, and for critics that value observations and actions.
+
+    With the defaults, the networks of Fujimoto et al. 2018, "Addressing Function
+    Approximation Error in Actor-Critic Methods", with layers as wide as CleanRL's.
+
+    **Arguments:**
+
+    - `env`, `activation`: as in [`mlp_actor_critic`][lerax_fx.mlp_actor_critic].
+    - `widths`: of the hidden layers of each network.
+    - `num_critics`: how many critics; 1 for DDPG.
+
+    **Raises:** `WiringError` if actions are not a `Box` of floats with finite bounds, or for
+    observations that it has no network for; `HyperparameterError` for an unknown activation
+    or a size below 1.
+    """
+    where = "deterministic_actor_critic"
+    observations, actions = _spaces(env)
+    bounds = action_bounds(where, actions)
+    encoding = vector_encoding(where, observations)
+    count = check_count(f"{where}: num_critics", num_critics)
+    actor_key, critic_key = jax.random.split(key)
+    policy = DeterministicPolicy(bounds)
+    sizes = (*encoding.shape, *widths, policy.parameters)
+    actor = MLP(sizes, key=actor_key, activation=activation, last_gain=_ACTOR_GAIN)
+    inputs = encoding.shape[0] + bounds.size
+    critic = Critics(count, inputs, widths, key=critic_key, activation=activation)
+    return QActorCritic(encoding, actor, critic, policy, bounds)
 
 
 def _spaces(env: Any) -> tuple[Space, Space]:

@@ -9,7 +9,7 @@ from lerax_fx.core.axes import check_leading_axes
 from lerax_fx.core.wiring import provided_by
 from lerax_fx.types import Tree
 
-provided_by("Targets", "fx.td_target(...)")
+provided_by("Targets", "fx.td_target(...), or another target,")
 
 
 @final

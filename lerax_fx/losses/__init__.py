@@ -1,5 +1,11 @@
 """Losses: terms that can be summed, and the sums that have names."""
 
+from lerax_fx.losses.critic import CriticValues, critic_loss, evaluate_critics
+from lerax_fx.losses.deterministic_policy import (
+    PolicyValues,
+    deterministic_policy_loss,
+    evaluate_policy_values,
+)
 from lerax_fx.losses.evaluation import PolicyEvaluation, evaluate_policy
 from lerax_fx.losses.loss import Loss, loss_term
 from lerax_fx.losses.policy import clipped_surrogate, entropy, policy_gradient
@@ -9,12 +15,18 @@ from lerax_fx.losses.value import value_loss
 
 __all__ = [
     "ActionValues",
+    "CriticValues",
     "Loss",
     "PolicyEvaluation",
+    "PolicyValues",
     "clipped_surrogate",
+    "critic_loss",
+    "deterministic_policy_loss",
     "entropy",
     "evaluate_action_values",
+    "evaluate_critics",
     "evaluate_policy",
+    "evaluate_policy_values",
     "loss_term",
     "policy_gradient",
     "ppo_loss",

@@ -1,6 +1,15 @@
 """What values should be, by networks that lag behind."""
 
+from lerax_fx.targets.deterministic_target import DeterministicTarget, deterministic_target
 from lerax_fx.targets.network import AbstractTargetUpdate, periodic, polyak
 from lerax_fx.targets.td_target import TDTarget, td_target
 
-__all__ = ["AbstractTargetUpdate", "TDTarget", "periodic", "polyak", "td_target"]
+__all__ = [
+    "AbstractTargetUpdate",
+    "DeterministicTarget",
+    "TDTarget",
+    "deterministic_target",
+    "periodic",
+    "polyak",
+    "td_target",
+]

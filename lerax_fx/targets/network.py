@@ -4,6 +4,7 @@ import abc
 from typing import final
 
 import equinox as eqx
+import jax.numpy as jnp
 import optax
 
 from lerax_fx.core.arguments import known_names
@@ -34,10 +35,13 @@ class Polyak(AbstractTargetUpdate):
     """See [`polyak`][lerax_fx.polyak]."""
 
     step_size: Fraction
+    period: int = eqx.field(static=True, default=1)
 
     def __call__(self, online: Tree, target: Tree, updates: Count) -> Tree:
-        del updates
-        return optax.incremental_update(online, target, self.step_size)
+        # Of size 0 instead of a cond: under vmap over seeds that would compute both branches.
+        due = updates % self.period == 0
+        step_size = self.step_size if self.period == 1 else jnp.where(due, self.step_size, 0.0)
+        return optax.incremental_update(online, target, step_size)
 
 
 def periodic(period: int) -> Periodic:
@@ -51,11 +55,18 @@ def periodic(period: int) -> Periodic:
 
 
 @known_names
-def polyak(step_size: Fraction) -> Polyak:
+def polyak(step_size: Fraction, *, period: int = 1) -> Polyak:
     """A mean over the past of the network that learns: `target += step_size * (online - target)`.
 
     Lillicrap et al. 2016, "Continuous control with deep reinforcement learning", section 3.
 
-    **Raises:** `HyperparameterError` if `step_size` is not in [0, 1].
+    **Arguments:**
+
+    - `period`: in every how many updates; 2 are the delayed updates of Fujimoto et al. 2018,
+      "Addressing Function Approximation Error in Actor-Critic Methods", section 5.2.
+
+    **Raises:** `HyperparameterError` if `step_size` is not in [0, 1], or `period` is not an
+    int of at least 1.
     """
-    return Polyak(check_number("polyak: step_size", step_size, Interval(0.0, 1.0)))
+    size = check_number("polyak: step_size", step_size, Interval(0.0, 1.0))
+    return Polyak(size, check_count("polyak: period", period))

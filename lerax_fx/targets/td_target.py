@@ -79,13 +79,18 @@ class Bootstrap(eqx.Module):
     observation: Tree
 
 
-def bootstrap(window: Transitions, n: int, discount: Fraction) -> Bootstrap:
-    """Sutton & Barto 2018, eq. 7.1, for one trajectory, cut where an episode ends."""
+def bootstrap(
+    window: Transitions, n: int, discount: Fraction, where: str = "td_target"
+) -> Bootstrap:
+    """Sutton & Barto 2018, eq. 7.1, for one trajectory, cut where an episode ends.
+
+    **Raises:** `WiringError`, of the stage `where`, for a trajectory shorter than `n`.
+    """
     starts = window.reward.shape[0] - n + 1
     if starts < 1:
         raise WiringError(
             explain(
-                "td_target: n",
+                f"{where}: n",
                 wanted=f"windows of at least {n} steps",
                 got=f"{window.reward.shape[0]}",
                 fix=f"Draw longer ones: fx.replay(..., length={n}).",

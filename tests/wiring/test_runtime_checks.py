@@ -112,9 +112,12 @@ STATISTICS = environments.RunningStatistics.start((2,))
 ACT = fx.rollout(ENV, num_envs=2, num_steps=4)
 LOOP = fx.anakin_loop(ACT, 1)
 Q_AGENT = fx.q_agent((BOX, fx.Discrete(3)), key=KEY, widths=(4,))
+ACTING = fx.deterministic_actor_critic(SPACES, key=KEY, widths=(4,))
+BOUNDS = ACTING.bounds
 CHOICES = jnp.zeros((2, 4), int)
 TRANSITIONS = fx.Transitions.of(trajectories(action=CHOICES))
 TARGETS = fx.Targets(ROLLOUT.observation, CHOICES, ROLLOUT.value)
+REAL_TARGETS = fx.Targets(ROLLOUT.observation, ROLLOUT.action, ROLLOUT.value)
 
 
 def stepped(env, action=None):
@@ -143,6 +146,10 @@ def judged_by(critic):
     encoding, policy = agents.Encoding((2,)), agents.CategoricalPolicy(2)
     agent = agents.FeedforwardActorCritic(encoding, None, jnp.tanh, critic, policy)
     return agent.step(None, jnp.zeros(2))
+
+
+def criticised(critic):
+    return eqx.tree_at(lambda agent: agent.critic, ACTING, critic)
 
 
 def flattened(seen):
@@ -298,6 +305,21 @@ PLANTS = {
         Q_AGENT.network,
         lambda features: features[:1],
         "QAgent.action_values",
+    ),
+    "gaussian_noise: the scales of three runs": Plant(
+        fx.gaussian_noise, 0.5, RUNS, "gaussian_noise", "scale"
+    ),
+    "critic_loss: critics that give a matrix": Plant(
+        lambda critic: fx.critic_loss()(criticised(critic), REAL_TARGETS),
+        ACTING.critic,
+        lambda features, action: ACTING.critic(features, action)[None],
+        "QActorCritic.critic_values",
+    ),
+    "deterministic_policy_loss: critics that give a matrix": Plant(
+        lambda critic: fx.deterministic_policy_loss()(criticised(critic), REAL_TARGETS),
+        ACTING.critic,
+        lambda features, action: ACTING.critic(features, action)[None],
+        "QActorCritic.critic_values",
     ),
     # Loops.
     "rollout: a reward with an axis": Plant(
@@ -500,6 +522,30 @@ PLANTS = {
         "QAgent.unroll",
         "resets",
     ),
+    "QActorCritic: resets as floats": Plant(
+        lambda resets: unrolled(ACTING, jnp.zeros(2), resets),
+        jnp.zeros(4, bool),
+        jnp.zeros(4),
+        "QActorCritic.unroll",
+        "resets",
+    ),
+    "Critics: a batch of actions, without vmap": Plant(
+        lambda action: ACTING.critic(jnp.zeros(2), action),
+        jnp.zeros(2),
+        jnp.zeros((5, 2)),
+        "Critics.__call__",
+        "action",
+    ),
+    "ActionBounds: an action of whole numbers": Plant(
+        BOUNDS.unscaled, jnp.zeros(2), jnp.zeros(2, int), "ActionBounds.unscaled", "action"
+    ),
+    "DeterministicAction: whole numbers": Plant(
+        lambda action: agents.DeterministicAction(action, BOUNDS).mode(),
+        jnp.zeros(2),
+        jnp.zeros(2, int),
+        "DeterministicAction.__init__",
+        "action",
+    ),
     "MLP: a batch, without vmap": Plant(MLP, jnp.zeros(3), jnp.zeros((5, 3)), "MLP.__call__", "x"),
     "Linear: whole numbers": Plant(
         MLP.layers[0], jnp.zeros(3), jnp.zeros(3, int), "Linear.__call__", "x"
@@ -584,6 +630,7 @@ HYPERPARAMETERS = {
     ),
     ("clipped_surrogate", "clip"): lambda value: fx.clipped_surrogate(clip=value)(AGENT, ESTIMATES),
     ("td_target", "discount"): lambda value: fx.td_target(discount=value),
+    ("deterministic_target", "discount"): lambda value: fx.deterministic_target(discount=value),
     ("q_loss", "huber"): lambda value: fx.q_loss(huber=value)(Q_AGENT, TARGETS),
     ("value_loss", "clip"): lambda value: fx.value_loss(clip=value)(AGENT, ESTIMATES),
     ("ppo_loss", "clip"): lambda value: fx.ppo_loss(clip=value)(AGENT, ESTIMATES),
@@ -621,6 +668,9 @@ MAKERS = {
     "cnn_actor_critic": lambda key: fx.cnn_actor_critic(IMAGES, key=key, width=4),
     "gru_actor_critic": lambda key: fx.gru_actor_critic(SPACES, key=key, width=4),
     "q_agent": lambda key: fx.q_agent((BOX, fx.Discrete(3)), key=key, widths=(4,)),
+    "deterministic_actor_critic": lambda key: fx.deterministic_actor_critic(
+        SPACES, key=key, widths=(4,)
+    ),
     "orthogonal": lambda key: agents.orthogonal(key, 3, 2, 1.0),
 }
 PLANTS |= {
@@ -645,6 +695,7 @@ PLANTS |= {
 POLICIES = (
     agents.BernoulliPolicy(6),
     agents.CategoricalPolicy(6),
+    agents.DeterministicPolicy(agents.ActionBounds((6,), (-1.0,) * 6, (1.0,) * 6)),
     agents.GaussianPolicy((6,)),
     agents.MultiCategoricalPolicy((2, 3)),
     agents.SquashedGaussianPolicy((6,), -1.0, 1.0),
@@ -676,7 +727,7 @@ NOTHING_TO_CHECK = {
         *("Encoding", "Inside", "WrapperState", "named_hyperparameters", "partition"),
     },
     "it takes no arrays": {
-        *("describe", "make", "image_encoding", "policy_for", "vector_encoding"),
+        *("action_bounds", "describe", "make", "image_encoding", "policy_for", "vector_encoding"),
     },
     "its checks are its own, and always on": {"check_env", "loss_term"},
 }

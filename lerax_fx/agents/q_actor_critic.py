@@ -1,0 +1,63 @@
+"""Actors with critics that value their actions."""
+
+from collections.abc import Callable
+from typing import Any, final
+
+import distrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from lerax_fx.agents.actor_critic import AbstractActorCritic
+from lerax_fx.agents.encoding import Encoding
+from lerax_fx.agents.policies.action_bounds import ActionBounds
+from lerax_fx.agents.policies.policy import AbstractPolicy
+from lerax_fx.types import Scalar, Tree
+
+
+@final
+class QActorCritic(AbstractActorCritic):
+    """An actor for real-valued actions, and critics that value its actions: TD3, DDPG.
+
+    - `encoding`: of observations as a vector of floats.
+    - `actor`: a module from the encoded observation to the policy's `parameters` numbers.
+    - `critic`: a module from the encoded observation and an action, as a vector in units of
+      half the width between its bounds, to one value for each critic.
+    - `policy`: from the actor's output to a distribution.
+    - `bounds`: of the actions.
+    """
+
+    encoding: Encoding
+    actor: Callable[..., Any]
+    critic: Callable[..., Any]
+    policy: AbstractPolicy
+    bounds: ActionBounds
+
+    # Nothing is remembered.
+    def initial_memory(self) -> None:
+        return None
+
+    def distribution(self, observation: Tree) -> distrax.Distribution:
+        """The policy in one observation."""
+        return self.policy(self.actor(self.encoding(observation)))
+
+    def critic_values(
+        self, observation: Tree, action: Float[Array, "..."]
+    ) -> Float[Array, " critics"]:
+        """What each critic says of one action."""
+        unit = jnp.ravel(self.bounds.unscaled(action))
+        return self.critic(self.encoding(observation), unit)
+
+    def step(self, memory: None, observation: Tree) -> tuple[None, distrax.Distribution, Scalar]:
+        del memory
+        return None, *self._act(observation)
+
+    def unroll(
+        self, memory: None, observations: Tree, resets: Bool[Array, " time"]
+    ) -> tuple[None, distrax.Distribution, Float[Array, " time"]]:
+        del memory, resets
+        return None, *jax.vmap(self._act)(observations)
+
+    def _act(self, observation: Tree) -> tuple[distrax.Distribution, Scalar]:
+        distribution = self.distribution(observation)
+        return distribution, self.critic_values(observation, distribution.mode()).min()
