@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lerax_fx as fx
-from recipes import a2c, dqn, ppo
+from recipes import a2c, ddpg, dqn, ppo, td3
 
 
 def evaluated(recipe, env, seeds=5, **config):
@@ -70,3 +70,9 @@ def test_ppo_learns_breakout():
 @pytest.mark.parametrize("options", [{}, {"double": True, "dueling": True, "n": 3}])
 def test_dqn_learns_cartpole(options):
     assert evaluated(dqn, "CartPole-v1", **options).mean() >= 475.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("recipe", "wanted"), [(td3, -200.0), (ddpg, -250.0)])
+def test_algorithms_for_real_actions_learn_pendulum(recipe, wanted):
+    assert evaluated(recipe, "Pendulum-v1").mean() >= wanted
