@@ -29,6 +29,7 @@ from lerax_fx.agents import (
     gru_actor_critic,
     mlp_actor_critic,
     q_agent,
+    soft_actor_critic,
 )
 from lerax_fx.core.bounds import (
     Fraction,
@@ -65,8 +66,12 @@ from lerax_fx.core.transform import (
     Transform,
     identity,
 )
+from lerax_fx.core.with_keys import (
+    with_keys,
+)
 from lerax_fx.data import (
     Estimates,
+    KeyedTargets,
     Rollout,
     Targets,
     Transitions,
@@ -132,6 +137,8 @@ from lerax_fx.losses import (
     policy_gradient,
     ppo_loss,
     q_loss,
+    soft_policy_loss,
+    temperature_loss,
     value_loss,
 )
 from lerax_fx.optimization import (
@@ -145,6 +152,7 @@ from lerax_fx.targets import (
     deterministic_target,
     periodic,
     polyak,
+    soft_target,
     td_target,
 )
 from lerax_fx.types import (
@@ -177,6 +185,7 @@ __all__ = [
     "Inside",
     "Interval",
     "Key",
+    "KeyedTargets",
     "LeraxError",
     "Loss",
     "Metrics",
@@ -244,9 +253,14 @@ __all__ = [
     "repeat",
     "replay",
     "rollout",
+    "soft_actor_critic",
+    "soft_policy_loss",
+    "soft_target",
     "td_target",
+    "temperature_loss",
     "transform",
     "updates_in",
     "value_loss",
     "vtrace",
+    "with_keys",
 ]

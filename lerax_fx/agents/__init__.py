@@ -9,6 +9,7 @@ from lerax_fx.agents.constructors import (
     gru_actor_critic,
     mlp_actor_critic,
     q_agent,
+    soft_actor_critic,
 )
 from lerax_fx.agents.convolution import CNN, Convolution
 from lerax_fx.agents.critics import Critics
@@ -27,6 +28,7 @@ from lerax_fx.agents.policies import (
     MultiCategoricalPolicy,
     SquashedGaussianPolicy,
     SquashedNormal,
+    StateDependentGaussianPolicy,
     action_bounds,
     policy_for,
 )
@@ -61,6 +63,7 @@ __all__ = [
     "RecurrentActorCritic",
     "SquashedGaussianPolicy",
     "SquashedNormal",
+    "StateDependentGaussianPolicy",
     "action_bounds",
     "actor_critic",
     "cnn_actor_critic",
@@ -71,5 +74,6 @@ __all__ = [
     "orthogonal",
     "policy_for",
     "q_agent",
+    "soft_actor_critic",
     "vector_encoding",
 ]

@@ -12,12 +12,13 @@ from lerax_fx.agents.actor_critic import AbstractActorCritic
 from lerax_fx.agents.encoding import Encoding
 from lerax_fx.agents.policies.action_bounds import ActionBounds
 from lerax_fx.agents.policies.policy import AbstractPolicy
+from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Scalar, Tree
 
 
 @final
 class QActorCritic(AbstractActorCritic):
-    """An actor for real-valued actions, and critics that value its actions: TD3, DDPG.
+    """An actor for real-valued actions, and critics that value its actions: TD3, DDPG, SAC.
 
     - `encoding`: of observations as a vector of floats.
     - `actor`: a module from the encoded observation to the policy's `parameters` numbers.
@@ -25,6 +26,8 @@ class QActorCritic(AbstractActorCritic):
       half the width between its bounds, to one value for each critic.
     - `policy`: from the actor's output to a distribution.
     - `bounds`: of the actions.
+    - `log_temperature`: the log of what a nat of the policy's entropy is worth, in reward;
+      `None` where entropy is worth nothing.
     """
 
     encoding: Encoding
@@ -32,6 +35,7 @@ class QActorCritic(AbstractActorCritic):
     critic: Callable[..., Any]
     policy: AbstractPolicy
     bounds: ActionBounds
+    log_temperature: Scalar | None = None
 
     # Nothing is remembered.
     def initial_memory(self) -> None:
@@ -61,3 +65,33 @@ class QActorCritic(AbstractActorCritic):
     def _act(self, observation: Tree) -> tuple[distrax.Distribution, Scalar]:
         distribution = self.distribution(observation)
         return distribution, self.critic_values(observation, distribution.mode()).min()
+
+
+def check_q_actor_critic(where: str, agent: Any) -> None:
+    """**Raises:** `WiringError` if the agent has no critics of real-valued actions."""
+    wanted = ("distribution", "critic_values")
+    missing = [name for name in wanted if not callable(getattr(agent, name, None))]
+    if missing:
+        raise WiringError(
+            explain(
+                f"{where}: agent",
+                wanted=f"an agent with the methods {' and '.join(wanted)}",
+                got=f"a {type(agent).__name__} without {' and '.join(missing)}",
+                fix="Make it with fx.deterministic_actor_critic(env, key=key) or "
+                "fx.soft_actor_critic(env, key=key), or add the methods to your agent.",
+            )
+        )
+
+
+def check_temperature(where: str, agent: Any) -> None:
+    """**Raises:** `WiringError` if the agent has no critics, or puts no price on entropy."""
+    check_q_actor_critic(where, agent)
+    if getattr(agent, "log_temperature", None) is None:
+        raise WiringError(
+            explain(
+                f"{where}: agent",
+                wanted="an agent with a log_temperature",
+                got=f"a {type(agent).__name__} without",
+                fix="Make it with fx.soft_actor_critic(env, key=key).",
+            )
+        )

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 
-from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Tree
 
 
@@ -16,19 +15,3 @@ def over_steps(function: Callable[..., Any], axes: int, *arguments: Tree) -> Any
     rows = jax.tree.map(lambda x: jax.lax.collapse(x, 0, axes), arguments)
     results = jax.vmap(function)(*rows)
     return jax.tree.map(lambda x: x.reshape(*leading, *x.shape[1:]), results)
-
-
-def check_q_actor_critic(where: str, agent: Any) -> None:
-    """**Raises:** `WiringError` if the agent has no critics of real-valued actions."""
-    wanted = ("distribution", "critic_values")
-    missing = [name for name in wanted if not callable(getattr(agent, name, None))]
-    if missing:
-        raise WiringError(
-            explain(
-                f"{where}: agent",
-                wanted=f"an agent with the methods {' and '.join(wanted)}",
-                got=f"a {type(agent).__name__} without {' and '.join(missing)}",
-                fix="Make it with fx.deterministic_actor_critic(env, key=key), or add the "
-                "methods to your agent.",
-            )
-        )

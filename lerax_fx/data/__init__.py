@@ -1,8 +1,9 @@
 """The types of data that stages hand on."""
 
 from lerax_fx.data.estimates import Estimates
+from lerax_fx.data.keyed_targets import KeyedTargets
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.data.targets import Targets
 from lerax_fx.data.transitions import Transitions
 
-__all__ = ["Estimates", "Rollout", "Targets", "Transitions"]
+__all__ = ["Estimates", "KeyedTargets", "Rollout", "Targets", "Transitions"]

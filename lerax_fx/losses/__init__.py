@@ -11,6 +11,12 @@ from lerax_fx.losses.loss import Loss, loss_term
 from lerax_fx.losses.policy import clipped_surrogate, entropy, policy_gradient
 from lerax_fx.losses.ppo import ppo_loss
 from lerax_fx.losses.q import ActionValues, evaluate_action_values, q_loss
+from lerax_fx.losses.soft_policy import (
+    SoftPolicyEvaluation,
+    evaluate_soft_policy,
+    soft_policy_loss,
+    temperature_loss,
+)
 from lerax_fx.losses.value import value_loss
 
 __all__ = [
@@ -19,6 +25,7 @@ __all__ = [
     "Loss",
     "PolicyEvaluation",
     "PolicyValues",
+    "SoftPolicyEvaluation",
     "clipped_surrogate",
     "critic_loss",
     "deterministic_policy_loss",
@@ -27,9 +34,12 @@ __all__ = [
     "evaluate_critics",
     "evaluate_policy",
     "evaluate_policy_values",
+    "evaluate_soft_policy",
     "loss_term",
     "policy_gradient",
     "ppo_loss",
     "q_loss",
+    "soft_policy_loss",
+    "temperature_loss",
     "value_loss",
 ]

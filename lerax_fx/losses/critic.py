@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import rlax
 from jaxtyping import Array, Float
 
-from lerax_fx.agents.steps import check_q_actor_critic, over_steps
+from lerax_fx.agents.q_actor_critic import check_q_actor_critic
+from lerax_fx.agents.steps import over_steps
 from lerax_fx.data.targets import Targets
 from lerax_fx.losses.loss import loss_term
 from lerax_fx.types import Metrics, Scalar

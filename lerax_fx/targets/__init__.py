@@ -2,14 +2,17 @@
 
 from lerax_fx.targets.deterministic_target import DeterministicTarget, deterministic_target
 from lerax_fx.targets.network import AbstractTargetUpdate, periodic, polyak
+from lerax_fx.targets.soft_target import SoftTarget, soft_target
 from lerax_fx.targets.td_target import TDTarget, td_target
 
 __all__ = [
     "AbstractTargetUpdate",
     "DeterministicTarget",
+    "SoftTarget",
     "TDTarget",
     "deterministic_target",
     "periodic",
     "polyak",
+    "soft_target",
     "td_target",
 ]

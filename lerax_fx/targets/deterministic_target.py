@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lerax_fx.agents.policies.deterministic import DeterministicAction
-from lerax_fx.agents.steps import check_q_actor_critic, over_steps
+from lerax_fx.agents.q_actor_critic import check_q_actor_critic
 from lerax_fx.core.arguments import known_names
 from lerax_fx.core.bounds import (
     Fraction,
@@ -22,8 +22,9 @@ from lerax_fx.core.transform import Step, Transform
 from lerax_fx.data.targets import Targets
 from lerax_fx.data.transitions import Transitions
 from lerax_fx.errors import WiringError, explain
+from lerax_fx.targets.bootstrapped import bootstrapped
 from lerax_fx.targets.network import AbstractTargetUpdate, Periodic
-from lerax_fx.targets.td_target import TargetState, bootstrap
+from lerax_fx.targets.td_target import TargetState
 from lerax_fx.types import Key, Scalar, Tree
 
 
@@ -51,20 +52,10 @@ class DeterministicTarget(Transform[Transitions, Targets]):
         network = self.follow(online, state.network, state.updates)
         target_agent = eqx.combine(network, fixed)
 
-        def start_of(window: Transitions) -> Any:
-            return bootstrap(window, self.n, self.discount, self.name)
+        def value(observation: Tree, key: Key) -> Scalar:
+            return self._value(target_agent, observation, key)
 
-        ahead = jax.vmap(start_of)(data)
-        axes = ahead.reward.shape
-        keys = jax.random.split(key, axes[0] * axes[1]).reshape(*axes, *key.shape)
-        values = over_steps(
-            lambda o, k: self._value(target_agent, o, k), 2, ahead.observation, keys
-        )
-        target = jax.lax.stop_gradient(ahead.reward + ahead.discount * values)
-        observation, action = jax.tree.map(
-            lambda x: x[:, : axes[1]], (data.observation, data.action)
-        )
-        out = Targets(observation, action, target)
+        out = bootstrapped(self.name, data, value, key, n=self.n, discount=self.discount)
         return Step(agent, TargetState(network, state.updates + 1), out)
 
     def _value(self, target_agent: Any, observation: Tree, key: Key) -> Scalar:

@@ -114,10 +114,12 @@ LOOP = fx.anakin_loop(ACT, 1)
 Q_AGENT = fx.q_agent((BOX, fx.Discrete(3)), key=KEY, widths=(4,))
 ACTING = fx.deterministic_actor_critic(SPACES, key=KEY, widths=(4,))
 BOUNDS = ACTING.bounds
+SOFT = fx.soft_actor_critic(SPACES, key=KEY, widths=(4,))
 CHOICES = jnp.zeros((2, 4), int)
 TRANSITIONS = fx.Transitions.of(trajectories(action=CHOICES))
 TARGETS = fx.Targets(ROLLOUT.observation, CHOICES, ROLLOUT.value)
 REAL_TARGETS = fx.Targets(ROLLOUT.observation, ROLLOUT.action, ROLLOUT.value)
+KEYED = fx.KeyedTargets(REAL_TARGETS, jax.random.split(KEY, 8).reshape(2, 4))
 
 
 def stepped(env, action=None):
@@ -148,8 +150,8 @@ def judged_by(critic):
     return agent.step(None, jnp.zeros(2))
 
 
-def criticised(critic):
-    return eqx.tree_at(lambda agent: agent.critic, ACTING, critic)
+def criticised(critic, agent=ACTING):
+    return eqx.tree_at(lambda agent: agent.critic, agent, critic)
 
 
 def flattened(seen):
@@ -320,6 +322,19 @@ PLANTS = {
         ACTING.critic,
         lambda features, action: ACTING.critic(features, action)[None],
         "QActorCritic.critic_values",
+    ),
+    "soft_policy_loss: critics that give a matrix": Plant(
+        lambda critic: fx.soft_policy_loss()(criticised(critic, SOFT), KEYED),
+        SOFT.critic,
+        lambda features, action: SOFT.critic(features, action)[None],
+        "QActorCritic.critic_values",
+    ),
+    "KeyedTargets: something else for targets": Plant(
+        lambda targets: fx.KeyedTargets(targets, KEYED.keys),
+        REAL_TARGETS,
+        KEYED,
+        "KeyedTargets.__init__",
+        "targets",
     ),
     # Loops.
     "rollout: a reward with an axis": Plant(
@@ -609,6 +624,7 @@ STAGES = {
     "minimize": (fx.minimize(fx.entropy(), optax.sgd(0.1)), ESTIMATES),
     "rollout": (ACT, None),
     "gae": (fx.gae(), ROLLOUT),
+    "with_keys": (fx.with_keys(fx.identity()), REAL_TARGETS),
 }
 PLANTS |= {
     f"{name}: a batch of keys": Plant(
@@ -631,6 +647,10 @@ HYPERPARAMETERS = {
     ("clipped_surrogate", "clip"): lambda value: fx.clipped_surrogate(clip=value)(AGENT, ESTIMATES),
     ("td_target", "discount"): lambda value: fx.td_target(discount=value),
     ("deterministic_target", "discount"): lambda value: fx.deterministic_target(discount=value),
+    ("soft_target", "discount"): lambda value: fx.soft_target(discount=value),
+    ("temperature_loss", "entropy_per_number"): lambda value: fx.temperature_loss(
+        entropy_per_number=value
+    )(SOFT, KEYED),
     ("q_loss", "huber"): lambda value: fx.q_loss(huber=value)(Q_AGENT, TARGETS),
     ("value_loss", "clip"): lambda value: fx.value_loss(clip=value)(AGENT, ESTIMATES),
     ("ppo_loss", "clip"): lambda value: fx.ppo_loss(clip=value)(AGENT, ESTIMATES),
@@ -671,6 +691,7 @@ MAKERS = {
     "deterministic_actor_critic": lambda key: fx.deterministic_actor_critic(
         SPACES, key=key, widths=(4,)
     ),
+    "soft_actor_critic": lambda key: fx.soft_actor_critic(SPACES, key=key, widths=(4,)),
     "orthogonal": lambda key: agents.orthogonal(key, 3, 2, 1.0),
 }
 PLANTS |= {
@@ -699,6 +720,7 @@ POLICIES = (
     agents.GaussianPolicy((6,)),
     agents.MultiCategoricalPolicy((2, 3)),
     agents.SquashedGaussianPolicy((6,), -1.0, 1.0),
+    agents.StateDependentGaussianPolicy(agents.ActionBounds((3,), (-1.0,) * 3, (1.0,) * 3)),
 )
 PLANTS |= {
     f"{type(policy).__name__}: a batch, without vmap": Plant(

@@ -5,7 +5,11 @@ from lerax_fx.agents.policies.bernoulli import BernoulliPolicy
 from lerax_fx.agents.policies.categorical import CategoricalPolicy, MultiCategoricalPolicy
 from lerax_fx.agents.policies.choose import policy_for
 from lerax_fx.agents.policies.deterministic import DeterministicAction, DeterministicPolicy
-from lerax_fx.agents.policies.gaussian import GaussianPolicy, SquashedGaussianPolicy
+from lerax_fx.agents.policies.gaussian import (
+    GaussianPolicy,
+    SquashedGaussianPolicy,
+    StateDependentGaussianPolicy,
+)
 from lerax_fx.agents.policies.policy import AbstractPolicy
 from lerax_fx.agents.policies.squashed_normal import SquashedNormal
 
@@ -20,6 +24,7 @@ __all__ = [
     "MultiCategoricalPolicy",
     "SquashedGaussianPolicy",
     "SquashedNormal",
+    "StateDependentGaussianPolicy",
     "action_bounds",
     "policy_for",
 ]

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from lerax_fx.agents.policies.squashed_normal import Bounds
 from lerax_fx.environments.spaces import Box, Space
 from lerax_fx.errors import WiringError, explain
+from lerax_fx.types import Scalar
 
 
 @final
@@ -51,6 +52,13 @@ class ActionBounds(eqx.Module):
     def half_width(self) -> Float[np.ndarray, "..."]:
         """Half the distance between them."""
         return np.asarray((self.highest - self.lowest) / 2)
+
+    @property
+    def log_volume(self) -> Scalar:
+        """The log of the volume between them, in units of that of `[-1, 1]` in each number:
+        what entropies gain by the scale of the actions.
+        """
+        return jnp.asarray(np.log(self.half_width).sum())
 
     def scaled(self, unit: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """From `[-1, 1]` to the bounds."""
