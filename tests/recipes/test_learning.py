@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lerax_fx as fx
-from recipes import a2c, ddpg, dqn, ppo, td3
+from recipes import a2c, ddpg, dqn, ppo, sac, td3
 
 
 def evaluated(recipe, env, seeds=5, **config):
@@ -73,6 +73,6 @@ def test_dqn_learns_cartpole(options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("recipe", "wanted"), [(td3, -200.0), (ddpg, -250.0)])
+@pytest.mark.parametrize(("recipe", "wanted"), [(td3, -200.0), (ddpg, -250.0), (sac, -200.0)])
 def test_algorithms_for_real_actions_learn_pendulum(recipe, wanted):
     assert evaluated(recipe, "Pendulum-v1").mean() >= wanted

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import lerax_fx as fx
-from recipes import a2c, ddpg, dqn, ppo, shell, td3
+from recipes import a2c, ddpg, dqn, ppo, sac, shell, td3
 
 KEY = jax.random.key(0)
 CONFIG = {
@@ -73,7 +73,7 @@ def test_dqn_refuses_real_actions_and_bad_sizes():
 OFF_POLICY = {"capacity": 64, "batch_size": 8, "warmup": 16, "num_envs": 4, "num_steps": 2}
 
 
-@pytest.mark.parametrize("recipe", [td3, ddpg])
+@pytest.mark.parametrize("recipe", [td3, ddpg, sac])
 @pytest.mark.parametrize("env", ["Pendulum-v1", fx.make("MountainCarContinuous-v0")])
 def test_environments_with_real_actions_are_taken(recipe, env):
     agent, train = recipe.make(env, key=KEY, total_steps=64, n=2, width=8, **OFF_POLICY)
@@ -90,7 +90,7 @@ def test_environments_with_real_actions_are_taken(recipe, env):
     assert not any(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
-@pytest.mark.parametrize("recipe", [td3, ddpg])
+@pytest.mark.parametrize("recipe", [td3, ddpg, sac])
 def test_discrete_actions_are_refused_before_anything_is_compiled(recipe):
     with pytest.raises(fx.WiringError, match="actions: wanted a Box"):
         recipe.make("CartPole-v1", key=KEY)
