@@ -1,4 +1,5 @@
-"""Soft actor-critic with a learnt temperature (Haarnoja et al. 2018, arXiv 1812.05905).
+"""Soft actor-critic with a learnt temperature (Haarnoja et al. 2018, arXiv 1812.05905), for
+real-valued actions or for choices (Christodoulou 2019).
 
     python -m recipes.sac --env Pendulum-v1
 
@@ -40,18 +41,22 @@ def make(
     n: int = 1,
     temperature: ScalarLike = 1.0,
     entropy_per_number: ScalarLike = -1.0,
+    entropy_fraction: ScalarLike = 0.98,
     target_step_size: ScalarLike = 0.005,
 ) -> tuple[fx.AbstractActorCritic, fx.AnakinLoop]:
     """Make an agent for an environment, and the function that trains it.
 
-    `env` is an id, a gymnax environment or an `fx.Env`, with real-valued actions between
-    finite bounds. **Returns:** `(agent, train)`, with `train(agent, key) -> (agent,
-    metrics)`; metrics hold one value per update. `temperature` is what it starts with, and
-    `entropy_per_number` the entropy that it is to hold, as in `fx.temperature_loss`.
+    `env` is an id, a gymnax environment or an `fx.Env`, with discrete actions, or
+    real-valued ones between finite bounds. **Returns:** `(agent, train)`, with
+    `train(agent, key) -> (agent, metrics)`; metrics hold one value per update. `temperature`
+    is what it starts with. The entropy that it is to hold is `entropy_per_number` or, for
+    discrete actions, `entropy_fraction`: see `fx.temperature_loss`.
     """
     env = fx.make(env)
     agent = fx.soft_actor_critic(env, key=key, widths=(width, width), temperature=temperature)
-    price = fx.temperature_loss(entropy_per_number=entropy_per_number)
+    price = fx.temperature_loss(
+        entropy_per_number=entropy_per_number, entropy_fraction=entropy_fraction
+    )
     # One vector instead of an array for each weight: a few operations where there were dozens.
     actor_optimizer = optax.flatten(optax.adam(actor_rate))
     critic_optimizer = optax.flatten(optax.adam(critic_rate))

@@ -15,6 +15,7 @@ from lerax_fx.agents.constructors import (
 )
 from lerax_fx.agents.convolution import CNN, Convolution
 from lerax_fx.agents.critics import Critics
+from lerax_fx.agents.discrete_q_actor_critic import DiscreteQActorCritic
 from lerax_fx.agents.distributional_q_agent import DistributionalQAgent
 from lerax_fx.agents.encoding import Encoding, image_encoding, vector_encoding
 from lerax_fx.agents.feedforward import FeedforwardActorCritic
@@ -60,6 +61,7 @@ __all__ = [
     "Critics",
     "DeterministicAction",
     "DeterministicPolicy",
+    "DiscreteQActorCritic",
     "DistributionalQAgent",
     "Encoding",
     "FeedforwardActorCritic",

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from lerax_fx.agents.activation import Activation
 from lerax_fx.agents.convolution import CNN
 from lerax_fx.agents.critics import Critics
+from lerax_fx.agents.discrete_q_actor_critic import DiscreteQActorCritic
 from lerax_fx.agents.distributional_q_agent import DistributionalQAgent
 from lerax_fx.agents.encoding import Encoding, image_encoding, is_image, vector_encoding
 from lerax_fx.agents.feedforward import FeedforwardActorCritic
@@ -19,6 +20,7 @@ from lerax_fx.agents.mlp import HIDDEN_GAIN, MLP
 from lerax_fx.agents.policies import (
     AbstractPolicy,
     ActionBounds,
+    CategoricalPolicy,
     DeterministicPolicy,
     StateDependentGaussianPolicy,
     action_bounds,
@@ -357,6 +359,7 @@ def _q_network(
     key: Key,
     *,
     layer_norm: bool = False,
+    last_gain: float = 1.0,
 ) -> tuple[Encoding, Callable[..., Any]]:
     """An encoding and a network of layers of these sizes on it, the last one linear."""
     if is_image(space):
@@ -367,13 +370,14 @@ def _q_network(
             sizes,
             key=key,
             activation=activation,
-            last_gain=1.0,
+            last_gain=last_gain,
             activate_last=False,
             layer_norm=layer_norm,
         )
     encoding = vector_encoding(where, space)
     sizes = (*encoding.shape, *sizes)
-    return encoding, MLP(sizes, key=key, activation=activation, layer_norm=layer_norm)
+    network = MLP(sizes, key=key, activation=activation, last_gain=last_gain, layer_norm=layer_norm)
+    return encoding, network
 
 
 def deterministic_actor_critic(
@@ -414,34 +418,45 @@ def soft_actor_critic(
     activation: Activation = "relu",
     num_critics: int = 2,
     temperature: Positive = 1.0,
-) -> QActorCritic:
+) -> QActorCritic | DiscreteQActorCritic:
     """As [`deterministic_actor_critic`][lerax_fx.deterministic_actor_critic], but the policy
     is a squashed Gaussian whose mean and standard deviation the actor gives, and there is a
-    temperature to be learnt.
+    temperature to be learnt. For discrete actions, the policy is a categorical, and each
+    critic values all actions at once.
 
     With the defaults, the networks of Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and
-    Applications".
+    Applications"; for discrete actions see Christodoulou 2019, "Soft Actor-Critic for Discrete
+    Action Settings". Images are seen by a convolution, where actions are discrete.
 
     **Arguments:**
 
     - `env`, `widths`, `activation`, `num_critics`: as there.
     - `temperature`: what a nat of entropy is worth, in reward, to begin with.
 
-    **Raises:** as there, and `HyperparameterError` for a temperature that is not above 0.
+    **Raises:** `WiringError` for actions that are neither `Discrete` nor a `Box` of floats with
+    finite bounds, or for observations that it has no network for; `HyperparameterError` for a
+    temperature that is not above 0, an unknown activation, or a size below 1.
     """
     where = "soft_actor_critic"
     price = check_number(f"{where}: temperature", temperature, Interval(0.0, open_low=True))
     log_temperature = jnp.log(jnp.asarray(price))
-    return _q_actor_critic(
-        where,
-        env,
-        StateDependentGaussianPolicy,
-        log_temperature,
-        widths,
-        activation,
-        num_critics,
-        key,
-    )
+    count = check_count(f"{where}: num_critics", num_critics)
+    observations, actions = _spaces(env)
+    if isinstance(actions, Discrete):
+        sizes = (*widths, actions.n)
+        actor_key, critic_key = jax.random.split(key)
+
+        def network(key: Key) -> Callable[..., Any]:
+            return _q_network(where, observations, sizes, activation, key)[1]
+
+        encoding, actor = _q_network(
+            where, observations, sizes, activation, actor_key, last_gain=_ACTOR_GAIN
+        )
+        critic = jax.vmap(network)(jax.random.split(critic_key, count))
+        policy = CategoricalPolicy(actions.n)
+        return DiscreteQActorCritic(encoding, actor, critic, policy, log_temperature)
+    policy_of = StateDependentGaussianPolicy
+    return _q_actor_critic(where, env, policy_of, log_temperature, widths, activation, count, key)
 
 
 def _q_actor_critic(

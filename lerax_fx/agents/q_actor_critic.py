@@ -1,6 +1,7 @@
 """Actors with critics that value their actions."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import distrax
@@ -13,7 +14,7 @@ from lerax_fx.agents.encoding import Encoding
 from lerax_fx.agents.policies.action_bounds import ActionBounds
 from lerax_fx.agents.policies.policy import AbstractPolicy
 from lerax_fx.errors import WiringError, explain
-from lerax_fx.types import Scalar, Tree
+from lerax_fx.types import Key, Scalar, Tree
 
 
 @final
@@ -52,6 +53,18 @@ class QActorCritic(AbstractActorCritic):
         unit = jnp.ravel(self.bounds.unscaled(action))
         return self.critic(self.encoding(observation), unit)
 
+    @property
+    def most_entropy(self) -> Scalar:
+        """Of a policy to which all actions within the bounds are alike."""
+        return self.bounds.log_volume + self.bounds.size * math.log(2.0)
+
+    def soft_value(self, judge: Any, observation: Tree, key: Key) -> tuple[Scalar, Scalar]:
+        """What an action drawn from the policy is worth, by the least of the critics of
+        `judge`, and minus its log-probability, whose mean is the policy's entropy.
+        """
+        action, log_prob = self.distribution(observation).sample_and_log_prob(seed=key)
+        return judge.critic_values(observation, action).min(), -log_prob
+
     def step(self, memory: None, observation: Tree) -> tuple[None, distrax.Distribution, Scalar]:
         del memory
         return None, *self._act(observation)
@@ -68,30 +81,33 @@ class QActorCritic(AbstractActorCritic):
 
 
 def check_q_actor_critic(where: str, agent: Any) -> None:
-    """**Raises:** `WiringError` if the agent has no critics of real-valued actions."""
-    wanted = ("distribution", "critic_values")
-    missing = [name for name in wanted if not callable(getattr(agent, name, None))]
-    if missing:
-        raise WiringError(
-            explain(
-                f"{where}: agent",
-                wanted=f"an agent with the methods {' and '.join(wanted)}",
-                got=f"a {type(agent).__name__} without {' and '.join(missing)}",
-                fix="Make it with fx.deterministic_actor_critic(env, key=key) or "
-                "fx.soft_actor_critic(env, key=key), or add the methods to your agent.",
-            )
-        )
+    """**Raises:** `WiringError` if the agent has no critics that value actions."""
+    _check_has(
+        f"{where}: agent",
+        agent,
+        ("distribution", "critic_values"),
+        "fx.deterministic_actor_critic(env, key=key) or fx.soft_actor_critic(env, key=key)",
+    )
 
 
 def check_temperature(where: str, agent: Any) -> None:
     """**Raises:** `WiringError` if the agent has no critics, or puts no price on entropy."""
-    check_q_actor_critic(where, agent)
-    if getattr(agent, "log_temperature", None) is None:
+    _check_has(
+        f"{where}: agent",
+        agent,
+        ("distribution", "critic_values", "soft_value", "most_entropy", "log_temperature"),
+        "fx.soft_actor_critic(env, key=key)",
+    )
+
+
+def _check_has(where: str, agent: Any, wanted: Sequence[str], maker: str) -> None:
+    missing = [name for name in wanted if getattr(agent, name, None) is None]
+    if missing:
         raise WiringError(
             explain(
-                f"{where}: agent",
-                wanted="an agent with a log_temperature",
-                got=f"a {type(agent).__name__} without",
-                fix="Make it with fx.soft_actor_critic(env, key=key).",
+                where,
+                wanted=f"an agent with {', '.join(wanted)}",
+                got=f"a {type(agent).__name__} without {', '.join(missing)}",
+                fix=f"Make it with {maker}, or add to your agent what it lacks.",
             )
         )

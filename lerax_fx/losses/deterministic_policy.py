@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from lerax_fx.agents.q_actor_critic import check_q_actor_critic
 from lerax_fx.agents.steps import over_steps
 from lerax_fx.data.targets import Targets
+from lerax_fx.errors import WiringError, explain
 from lerax_fx.losses.loss import loss_term
 from lerax_fx.types import Scalar, Tree
 
@@ -28,9 +29,22 @@ def evaluate_policy_values(agent: Any, data: Targets) -> PolicyValues:
 
     def value(observation: Tree) -> Scalar:
         action = agent.distribution(observation).mode()
+        _check_differentiable(action)
         return fixed.critic_values(observation, action)[0]
 
     return PolicyValues(over_steps(value, data.target.ndim, data.observation))
+
+
+def _check_differentiable(action: Any) -> None:
+    if not jnp.issubdtype(action.dtype, jnp.inexact):
+        raise WiringError(
+            explain(
+                "deterministic_policy_loss: agent",
+                wanted="a policy with real-valued actions, which a gradient goes through",
+                got=f"actions of {action.dtype}",
+                fix="For actions that are choices use fx.soft_policy_loss() or fx.q_loss().",
+            )
+        )
 
 
 def held(agent: Any) -> Any:

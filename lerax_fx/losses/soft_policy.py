@@ -1,5 +1,6 @@
 """The losses of a policy whose entropy is worth something, and of what it is worth."""
 
+import math
 from typing import Any, final
 
 import equinox as eqx
@@ -7,10 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lerax_fx.agents.policies.action_bounds import ActionBounds
 from lerax_fx.agents.q_actor_critic import check_temperature
 from lerax_fx.agents.steps import over_steps
-from lerax_fx.core.bounds import Real
+from lerax_fx.core.bounds import Fraction, Real
 from lerax_fx.data.keyed_targets import KeyedTargets
 from lerax_fx.losses.deterministic_policy import held
 from lerax_fx.losses.loss import loss_term
@@ -21,16 +21,19 @@ from lerax_fx.types import Key, Metrics, Scalar, Tree
 class SoftPolicyEvaluation(eqx.Module):
     """What the policy would do at each step, and what that is worth.
 
-    - `value`: of one action drawn at each step, by the least of the critics.
-    - `log_prob`: of that action.
+    - `value`: by the least of the critics; of one action drawn at each step, or, where
+      actions are choices, the mean over them.
+    - `entropy`: minus the log-probability of that action, or the mean over the choices.
     - `log_temperature`: the log of what a nat of entropy is worth.
-    - `bounds`: of the actions.
+    - `most_entropy`: of a policy to which all actions are alike.
+    - `numbers`: how many real numbers an action has, 0 where actions are choices.
     """
 
     value: Float[Array, "*batch time"]
-    log_prob: Float[Array, "*batch time"]
+    entropy: Float[Array, "*batch time"]
     log_temperature: Scalar
-    bounds: ActionBounds
+    most_entropy: Scalar
+    numbers: int = eqx.field(static=True)
 
 
 def evaluate_soft_policy(agent: Any, data: KeyedTargets) -> SoftPolicyEvaluation:
@@ -38,13 +41,13 @@ def evaluate_soft_policy(agent: Any, data: KeyedTargets) -> SoftPolicyEvaluation
     check_temperature("soft_policy_loss", agent)
     fixed = held(agent)
 
-    def drawn(observation: Tree, key: Key) -> tuple[Scalar, Scalar]:
-        action, log_prob = agent.distribution(observation).sample_and_log_prob(seed=key)
-        return fixed.critic_values(observation, action).min(), log_prob
+    def outlook(observation: Tree, key: Key) -> tuple[Scalar, Scalar]:
+        return agent.soft_value(fixed, observation, key)
 
     targets = data.targets
-    value, log_prob = over_steps(drawn, targets.target.ndim, targets.observation, data.keys)
-    return SoftPolicyEvaluation(value, log_prob, agent.log_temperature, agent.bounds)
+    value, entropy = over_steps(outlook, targets.target.ndim, targets.observation, data.keys)
+    numbers = agent.bounds.size if hasattr(agent, "bounds") else 0
+    return SoftPolicyEvaluation(value, entropy, agent.log_temperature, agent.most_entropy, numbers)
 
 
 @loss_term(evaluate_soft_policy)
@@ -55,16 +58,22 @@ def soft_policy_loss(evaluation: SoftPolicyEvaluation, data: KeyedTargets) -> Sc
 
     Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and Applications" (arXiv 1812.05905),
     eq. 7 and section 6. Actions are drawn by reparametrisation: the gradient goes through
-    them. None reaches the critics or the temperature.
+    them. Where they are choices, the mean over them is taken instead: Christodoulou 2019,
+    "Soft Actor-Critic for Discrete Action Settings", eq. 12. No gradient reaches the critics
+    or the temperature.
     """
     del data
     temperature = jnp.exp(jax.lax.stop_gradient(evaluation.log_temperature))
-    return jnp.mean(temperature * evaluation.log_prob - evaluation.value)
+    return -jnp.mean(evaluation.value + temperature * evaluation.entropy)
 
 
 @loss_term(evaluate_soft_policy)
 def temperature_loss(
-    evaluation: SoftPolicyEvaluation, data: KeyedTargets, *, entropy_per_number: Real = -1.0
+    evaluation: SoftPolicyEvaluation,
+    data: KeyedTargets,
+    *,
+    entropy_per_number: Real = -1.0,
+    entropy_fraction: Fraction = 0.98,
 ) -> tuple[Scalar, Metrics]:
     """Raises the temperature while the policy has less entropy than it should, and lowers it
     while it has more.
@@ -79,13 +88,19 @@ def temperature_loss(
     - `entropy_per_number`: the entropy wanted, in nats for each number of an action, where
       actions are counted in units of half the width between their bounds. The uniform
       distribution between them has `log(2)`; -1 is the paper's.
+    - `entropy_fraction`: where actions are choices, the entropy wanted as a part of that of
+      a policy to which all are alike, in [0, 1]; 0.98 is that of Christodoulou 2019's code.
 
     Metrics: `temperature`, and `policy_entropy`, in the units of the actions.
     """
     del data
-    bounds = evaluation.bounds
-    wanted = bounds.size * jnp.asarray(entropy_per_number) + bounds.log_volume
-    entropy = -jnp.mean(jax.lax.stop_gradient(evaluation.log_prob))
+    if evaluation.numbers:
+        # Both count from the uniform policy, whose entropy the scale of the actions is in.
+        below = evaluation.numbers * (math.log(2.0) - jnp.asarray(entropy_per_number))
+        wanted = evaluation.most_entropy - below
+    else:
+        wanted = entropy_fraction * evaluation.most_entropy
+    entropy = jnp.mean(jax.lax.stop_gradient(evaluation.entropy))
     temperature = jnp.exp(evaluation.log_temperature)
     metrics = {"temperature": temperature, "policy_entropy": entropy}
     return temperature * (entropy - wanted), metrics

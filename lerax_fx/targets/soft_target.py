@@ -35,9 +35,8 @@ class SoftTarget(Transform[Transitions, Targets]):
         judge = eqx.tree_at(lambda agent: agent.critic, agent, critic)
 
         def value(observation: Tree, key: Key) -> Scalar:
-            action, log_prob = agent.distribution(observation).sample_and_log_prob(seed=key)
-            least = judge.critic_values(observation, action).min()
-            return least - jnp.exp(agent.log_temperature) * log_prob
+            worth, entropy = agent.soft_value(judge, observation, key)
+            return worth + jnp.exp(agent.log_temperature) * entropy
 
         out = bootstrapped(self.name, data, value, key, n=self.n, discount=self.discount)
         return Step(agent, state, out)
@@ -57,7 +56,9 @@ def soft_target(
     eq. 5, with the least of the critics as in its section 6. Of the steps between the first
     and the last, if `n` is more than 1, entropy is not counted. A sum ends where its episode
     ends; then `Q'` is of the observation before the reset, if the episode was truncated, and
-    left out, with the entropy, if it terminated.
+    left out, with the entropy, if it terminated. Where actions are choices, the mean over
+    them takes the place of the draw: Christodoulou 2019, "Soft Actor-Critic for Discrete
+    Action Settings", eq. 8.
 
     **Arguments:**
 

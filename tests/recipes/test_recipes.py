@@ -115,7 +115,16 @@ def test_environments_with_real_actions_are_taken(recipe, env):
     assert not any(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
-@pytest.mark.parametrize("recipe", [td3, ddpg, sac])
+@pytest.mark.parametrize("env", ["CartPole-v1", fx.make("Breakout-MinAtar")])
+def test_sac_takes_environments_with_discrete_actions(env):
+    agent, train = sac.make(env, key=KEY, total_steps=32, n=2, width=8, **OFF_POLICY)
+    trained, metrics = train(agent, KEY)
+    assert np.isfinite(metrics["actor/loss"][1:]).all()
+    before, after = (jax.tree.leaves(agent), jax.tree.leaves(trained))
+    assert not any(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("recipe", [td3, ddpg])
 def test_discrete_actions_are_refused_before_anything_is_compiled(recipe):
     with pytest.raises(fx.WiringError, match="actions: wanted a Box"):
         recipe.make("CartPole-v1", key=KEY)

@@ -319,7 +319,7 @@ def bad_agent(agent):
             r"soft_target: agent: wanted.*fx\.soft_actor_critic",
         ),
         (
-            lambda: fx.soft_actor_critic("CartPole-v1", key=KEY),
+            lambda: fx.soft_actor_critic((SPACES[0], fx.MultiBinary(2)), key=KEY),
             fx.WiringError,
             r"soft_actor_critic: actions: wanted a Box.*recipes\.dqn",
         ),

@@ -115,6 +115,7 @@ Q_AGENT = fx.q_agent((BOX, fx.Discrete(3)), key=KEY, widths=(4,))
 ACTING = fx.deterministic_actor_critic(SPACES, key=KEY, widths=(4,))
 BOUNDS = ACTING.bounds
 SOFT = fx.soft_actor_critic(SPACES, key=KEY, widths=(4,))
+CHOOSING = fx.soft_actor_critic((BOX, fx.Discrete(3)), key=KEY, widths=(4,))
 CHOICES = jnp.zeros((2, 4), int)
 TRANSITIONS = fx.Transitions.of(trajectories(action=CHOICES))
 TARGETS = fx.Targets(ROLLOUT.observation, CHOICES, ROLLOUT.value)
@@ -621,6 +622,13 @@ PLANTS = {
         "QActorCritic.unroll",
         "resets",
     ),
+    "DiscreteQActorCritic: resets as floats": Plant(
+        lambda resets: unrolled(CHOOSING, jnp.zeros(2), resets),
+        jnp.zeros(4, bool),
+        jnp.zeros(4),
+        "DiscreteQActorCritic.unroll",
+        "resets",
+    ),
     "Critics: a batch of actions, without vmap": Plant(
         lambda action: ACTING.critic(jnp.zeros(2), action),
         jnp.zeros(2),
@@ -761,6 +769,9 @@ HYPERPARAMETERS = {
     ("soft_target", "discount"): lambda value: fx.soft_target(discount=value),
     ("temperature_loss", "entropy_per_number"): lambda value: fx.temperature_loss(
         entropy_per_number=value
+    )(SOFT, KEYED),
+    ("temperature_loss", "entropy_fraction"): lambda value: fx.temperature_loss(
+        entropy_fraction=value
     )(SOFT, KEYED),
     ("q_loss", "huber"): lambda value: fx.q_loss(huber=value)(Q_AGENT, TARGETS),
     ("quantile_loss", "huber"): lambda value: fx.quantile_loss(huber=value)(
