@@ -70,10 +70,25 @@ def _rows(inside: Inside, name: str, agent: Tree, key: Any, depth: int) -> list[
         _size(state),
         _settings(stage),
     )
-    within = eqx.filter_eval_shape(stage.inside, agent, state, data, key)
+    within = _inside(stage, agent, state, data, key)
     if within is None:
         return [row]
     return [row, *_rows(within, within.transform.name, agent, key, depth + 1)]
+
+
+def _inside(stage: Transform[Any, Any], agent: Tree, state: Tree, data: Any, key: Any) -> Any:
+    """What is within a stage; its state and data in shapes alone, its hyperparameters whole."""
+    found: list[Transform[Any, Any]] = []
+
+    def look(agent: Tree, state: Tree, data: Any, key: Any) -> Any:
+        within = stage.inside(agent, state, data, key)
+        if within is None:
+            return None
+        found.append(within.transform)
+        return within.state, within.data
+
+    seen = eqx.filter_eval_shape(look, agent, state, data, key)
+    return None if seen is None else Inside(found[0], *seen)
 
 
 def _chain_rows(
@@ -175,13 +190,17 @@ def _shown(field: str, value: Any) -> dict[str, Any]:
 
 def _written(module: eqx.Module) -> str:
     """A small module as one would make it: its name, and the numbers in it."""
-    parts = [getattr(module, field) for field in module.__dataclass_fields__]
-    numbers = [number for part in parts for number in _numbers(part)]
-    return f"{type(module).__name__}({' '.join(map(_short, numbers))})"
-
-
-def _numbers(part: Any) -> list[Any]:
-    return list(named_hyperparameters(part).values()) if callable(part) else [part]
+    numbers: dict[str, Any] = {}
+    for field in module.__dataclass_fields__:
+        part = getattr(module, field)
+        if callable(part):  # a schedule: what it closes over
+            found = named_hyperparameters(part)
+            numbers |= {name.split("/")[-1]: number for name, number in found.items()}
+        else:
+            numbers[field] = part
+    # No comma, at which a long cell is broken.
+    written = " ".join(f"{name}={_short(number)}" for name, number in numbers.items())
+    return f"{type(module).__name__}({written})"
 
 
 def _short(value: Any) -> str:

@@ -48,7 +48,7 @@ def make(
     """
     env = fx.make(env)
     agent = fx.categorical_q_agent(env, key=key, num_atoms=num_atoms, low=low, high=high)
-    num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps)
+    num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps, warmup=warmup)
     epsilon = optax.linear_schedule(epsilon_start, epsilon_end, epsilon_steps)
     target = fx.distributional_td_target(
         discount=discount, n=n, double=double, update=fx.periodic(target_period)

@@ -57,7 +57,7 @@ def make(
         fx.rollout(env, num_envs=num_envs, num_steps=num_steps, explore=fx.gaussian_noise(noise)),
         fx.replay(learn, capacity=capacity, batch_size=batch_size, warmup=warmup, length=n),
     )
-    num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps)
+    num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps, warmup=warmup)
     return agent, fx.anakin_loop(algorithm, num_updates)
 
 

@@ -44,7 +44,7 @@ def make(
     """
     env = fx.make(env)
     agent = fx.q_agent(env, key=key, dueling=dueling)
-    num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps)
+    num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps, warmup=warmup)
     epsilon = optax.linear_schedule(epsilon_start, epsilon_end, epsilon_steps)
     target = fx.td_target(discount=discount, n=n, double=double, update=fx.periodic(target_period))
     # One vector instead of an array for each weight: a few operations where there were dozens.

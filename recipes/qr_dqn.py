@@ -47,7 +47,7 @@ def make(
     """
     env = fx.make(env)
     agent = fx.quantile_q_agent(env, key=key, num_quantiles=num_quantiles)
-    num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps)
+    num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps, warmup=warmup)
     epsilon = optax.linear_schedule(epsilon_start, epsilon_end, epsilon_steps)
     target = fx.distributional_td_target(
         discount=discount, n=n, double=double, update=fx.periodic(target_period)

@@ -41,7 +41,7 @@ def make(
     n: int = 1,
     temperature: ScalarLike = 1.0,
     entropy_per_number: ScalarLike = -1.0,
-    entropy_fraction: ScalarLike = 0.98,
+    entropy_fraction: ScalarLike = 0.5,
     target_step_size: ScalarLike = 0.005,
 ) -> tuple[fx.AbstractActorCritic, fx.AnakinLoop]:
     """Make an agent for an environment, and the function that trains it.
@@ -71,7 +71,7 @@ def make(
         fx.rollout(env, num_envs=num_envs, num_steps=num_steps),
         fx.replay(learn, capacity=capacity, batch_size=batch_size, warmup=warmup, length=n),
     )
-    num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps)
+    num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps, warmup=warmup)
     return agent, fx.anakin_loop(algorithm, num_updates)
 
 

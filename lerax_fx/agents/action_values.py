@@ -3,10 +3,25 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Tree
+
+
+def check_choices(where: str, action: Tree) -> None:
+    """**Raises:** `WiringError` unless the actions are whole numbers."""
+    leaves = jax.tree.leaves(action)
+    if len(leaves) != 1 or not jnp.issubdtype(leaves[0].dtype, jnp.integer):
+        raise WiringError(
+            explain(
+                f"{where}: data: action",
+                wanted="actions that are whole numbers: which of a few was taken",
+                got=", ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in leaves),
+                fix="For real-valued actions use critics: fx.critic_loss().",
+            )
+        )
 
 
 def action_values(
@@ -29,4 +44,13 @@ def action_values(
     # Over one axis, as XLA's CPU backend takes matrix products best.
     rows = jax.tree.map(lambda x: jax.lax.collapse(x, 0, axes), observation)
     values = jax.vmap(agent.action_values)(rows)
+    if not hasattr(values, "ndim") or values.ndim != 2:
+        raise WiringError(
+            explain(
+                f"{where}: agent: action_values",
+                wanted="one vector for one observation: a value for each action",
+                got=f"shape {getattr(values, 'shape', [None])[1:]}",
+                fix="Write it for one observation; it is vmapped outside.",
+            )
+        )
     return values.reshape(*leading, *values.shape[1:])

@@ -30,7 +30,14 @@ from lerax_fx.agents.q_actor_critic import QActorCritic
 from lerax_fx.agents.q_agent import QAgent
 from lerax_fx.agents.recurrent import GRU
 from lerax_fx.agents.recurrent_actor_critic import RecurrentActorCritic
-from lerax_fx.core.bounds import Interval, Positive, check_count, check_number
+from lerax_fx.core.bounds import (
+    Interval,
+    Positive,
+    check_count,
+    check_counts,
+    check_flag,
+    check_number,
+)
 from lerax_fx.environments.make import make
 from lerax_fx.environments.spaces import Discrete, Space
 from lerax_fx.errors import HyperparameterError, WiringError, explain
@@ -255,7 +262,9 @@ def q_agent(
     where = "q_agent"
     observations, actions = _spaces(env)
     num_actions = _num_actions(where, actions)
-    sizes = (*widths, num_actions + dueling)
+    dueling = check_flag(f"{where}: dueling", dueling)
+    layer_norm = check_flag(f"{where}: layer_norm", layer_norm)
+    sizes = (*check_counts(f"{where}: widths", widths), num_actions + dueling)
     encoding, network = _q_network(
         where, observations, sizes, activation, key, layer_norm=layer_norm
     )
@@ -333,7 +342,7 @@ def _distributional(
 ) -> DistributionalQAgent:
     observations, actions = _spaces(env)
     num_actions = _num_actions(where, actions)
-    sizes = (*widths, num_actions * num_atoms)
+    sizes = (*check_counts(f"{where}: widths", widths), num_actions * num_atoms)
     encoding, network = _q_network(where, observations, sizes, activation, key)
     return DistributionalQAgent(encoding, network, num_actions, num_atoms, support)
 
@@ -441,6 +450,7 @@ def soft_actor_critic(
     price = check_number(f"{where}: temperature", temperature, Interval(0.0, open_low=True))
     log_temperature = jnp.log(jnp.asarray(price))
     count = check_count(f"{where}: num_critics", num_critics)
+    widths = check_counts(f"{where}: widths", widths)
     observations, actions = _spaces(env)
     if isinstance(actions, Discrete):
         sizes = (*widths, actions.n)
@@ -475,6 +485,7 @@ def _q_actor_critic(
     count = check_count(f"{where}: num_critics", num_critics)
     actor_key, critic_key = jax.random.split(key)
     policy = policy_of(bounds)
+    widths = check_counts(f"{where}: widths", widths)
     sizes = (*encoding.shape, *widths, policy.parameters)
     actor = MLP(sizes, key=actor_key, activation=activation, last_gain=_ACTOR_GAIN)
     inputs = encoding.shape[0] + bounds.size

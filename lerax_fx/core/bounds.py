@@ -1,7 +1,7 @@
 """What values a hyperparameter may have, said once in its annotation."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -99,6 +99,23 @@ def check_count(where: str, value: Any, *, at_least: int = 1) -> int:
             )
         )
     return int(value)
+
+
+def check_counts(where: str, values: Any) -> tuple[int, ...]:
+    """Check several sizes: a sequence of Python ints of at least 1.
+
+    **Raises:** `HyperparameterError`.
+    """
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise HyperparameterError(
+            explain(
+                where,
+                wanted="a sequence of ints",
+                got=f"{values!r}",
+                fix="Pass a tuple, such as (64, 64).",
+            )
+        )
+    return tuple(check_count(f"{where}[{i}]", value) for i, value in enumerate(values))
 
 
 def declared_intervals(function: Callable[..., Any]) -> dict[str, Interval]:

@@ -1,9 +1,10 @@
 """The checks that make a wrong wiring fail early, and in words."""
 
+import inspect
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import NoneType
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 import equinox as eqx
 
@@ -34,11 +35,20 @@ def check_is_transform(where: str, value: Any) -> None:
     if isinstance(value, Transform):
         return
     fix = "Subclass fx.Transform, or decorate a function with @fx.transform."
-    if hasattr(value, "function"):
+    if hasattr(value, "function") or _makes_transform(value):
         fix = f"Call it to make a stage: {value.__name__}(...)."
     elif callable(value):
         fix = f"Decorate {getattr(value, '__name__', 'it')} with @fx.transform, and call it."
     raise WiringError(explain(where, wanted="a Transform", got=f"{_describe(value)}", fix=fix))
+
+
+def _makes_transform(value: Any) -> bool:
+    """Whether a function says that it returns one, as `fx.td_target` does."""
+    if not inspect.isfunction(value):
+        return False
+    made = get_type_hints(value).get("return")
+    made = get_origin(made) or made
+    return isinstance(made, type) and issubclass(made, Transform)
 
 
 def check_within(where: str, inner: Transform[Any, Any], given: Any = Any) -> None:

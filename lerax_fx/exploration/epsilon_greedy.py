@@ -3,6 +3,7 @@
 from typing import Any, final
 
 import distrax
+import jax.numpy as jnp
 import numpy as np
 
 from lerax_fx.core.arguments import known_names
@@ -33,7 +34,8 @@ class EpsilonGreedy(AbstractExploration):
                     fix="Make the agent with fx.q_agent(env, key=key).",
                 )
             )
-        epsilon = scheduled(self.epsilon, steps)
+        # A schedule may run out of its range, and a probability may not.
+        epsilon = jnp.clip(scheduled("epsilon_greedy: epsilon", self.epsilon, steps), 0.0, 1.0)
         return distrax.EpsilonGreedy(distribution.preferences, epsilon, dtype=np.int32)
 
 
@@ -48,7 +50,8 @@ def epsilon_greedy(epsilon: Scheduled) -> EpsilonGreedy:
 
     **Arguments:**
 
-    - `epsilon`: in [0, 1], or an Optax schedule over environment steps.
+    - `epsilon`: in [0, 1], or an Optax schedule over environment steps, of which what lies
+      outside is brought there.
 
     **Raises:** `HyperparameterError` for a number outside; `WiringError`, when traced, if
     the agent has no action values.

@@ -10,6 +10,7 @@ import optax
 from jaxtyping import ScalarLike
 
 from lerax_fx.core.bounds import Interval, check_number
+from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Count, Scalar
 
 Scheduled: TypeAlias = ScalarLike | optax.Schedule
@@ -38,6 +39,25 @@ def check_scheduled(where: str, value: Any, interval: Interval) -> Any:
     return value if callable(value) else check_number(where, value, interval)
 
 
-def scheduled(value: Scheduled, steps: Count) -> Scalar:
-    """The number after so many steps."""
-    return jnp.asarray(value(steps) if callable(value) else value)
+def scheduled(where: str, value: Scheduled, steps: Count) -> Scalar:
+    """The number after so many steps.
+
+    **Raises:** `WiringError` if a schedule gives something else than a number.
+    """
+    number = value(steps) if callable(value) else value
+    try:
+        number = jnp.asarray(number)
+    except (TypeError, ValueError):
+        shape = None
+    else:
+        shape = number.shape
+    if shape == ():
+        return jnp.asarray(number)
+    raise WiringError(
+        explain(
+            where,
+            wanted="a schedule that gives one number",
+            got=f"{number!r}" if shape is None else f"an array of shape {shape}",
+            fix="Give an Optax schedule, such as optax.linear_schedule(1.0, 0.05, 10_000).",
+        )
+    )

@@ -35,7 +35,7 @@ class GaussianNoise(AbstractExploration):
                 )
             )
         bounds = distribution.bounds
-        scale = scheduled(self.scale, steps) * bounds.half_width
+        scale = scheduled("gaussian_noise: scale", self.scale, steps) * bounds.half_width
         noisy = distrax.ClippedNormal(distribution.mode(), scale, bounds.lowest, bounds.highest)
         return distrax.Independent(noisy, len(bounds.shape))
 

@@ -230,10 +230,11 @@ def _checked_key(key: Any) -> Key:
     )
 
 
-def updates_in(total_steps: int, *, num_envs: int, num_steps: int) -> int:
+def updates_in(total_steps: int, *, num_envs: int, num_steps: int, warmup: int = 0) -> int:
     """How many whole updates of `num_envs * num_steps` environment steps are in a budget.
 
-    **Raises:** `HyperparameterError` if there is not even one.
+    **Raises:** `HyperparameterError` if there is not even one, or if nothing is left after
+    the first `warmup` steps, in which nothing is learnt.
     """
     batch = check_count("num_envs", num_envs) * check_count("num_steps", num_steps)
     if check_count("total_steps", total_steps) < batch:
@@ -243,6 +244,15 @@ def updates_in(total_steps: int, *, num_envs: int, num_steps: int) -> int:
                 wanted=f"at least one update: num_envs * num_steps = {batch} steps",
                 got=f"{total_steps}",
                 fix="Raise total_steps, or lower num_envs or num_steps.",
+            )
+        )
+    if total_steps < check_count("warmup", warmup, at_least=0):
+        raise HyperparameterError(
+            explain(
+                "total_steps",
+                wanted=f"at least warmup, {warmup}: nothing is learnt before",
+                got=f"{total_steps}",
+                fix="Raise total_steps, or lower warmup.",
             )
         )
     return total_steps // batch

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from lerax_fx.environments.env import Env
+from lerax_fx.environments.spaces import Discrete
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Tree
 
@@ -82,6 +83,7 @@ def _abstract_step(
                 )
             )
         next_memory, distribution, value = result
+        _check_choices(where, distribution, env)
         return distribution.sample(seed=key), value, next_memory
 
     try:
@@ -95,9 +97,26 @@ def _abstract_step(
                 wanted=f"an agent that takes {env.name}'s observations, {_spec(observation)}",
                 got=f"{type(error).__name__}: {str(error).splitlines()[0]}",
                 fix="Make the agent for this environment's observation space, for instance "
-                "with fx.actor_critic(env, key=key).",
+                "with fx.actor_critic(env, key=key); or mend its step, where that error arose.",
             )
         ) from error
+
+
+def _check_choices(where: str, distribution: Any, env: Env) -> None:
+    """A categorical over other numbers than the environment has actions draws impossible ones,
+    or leaves some out, and neither shows in a shape.
+    """
+    space, choices = env.action_space, getattr(distribution, "num_categories", None)
+    if isinstance(space, Discrete) and isinstance(choices, int) and choices != space.n:
+        raise WiringError(
+            explain(
+                f"{where}: actions",
+                wanted=f"a distribution over {env.name}'s {space.n} actions",
+                got=f"one over {choices}",
+                fix="Make the agent for this environment's action space, for instance with "
+                "fx.actor_critic(env, key=key).",
+            )
+        )
 
 
 def _actions_match(action: Tree, wanted: Tree) -> bool:

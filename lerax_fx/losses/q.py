@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import rlax
 from jaxtyping import Array, Float
 
-from lerax_fx.agents.action_values import action_values
+from lerax_fx.agents.action_values import action_values, check_choices
 from lerax_fx.core.bounds import Positive
 from lerax_fx.data.targets import Targets
 from lerax_fx.losses.loss import loss_term
@@ -42,7 +42,11 @@ def q_loss(
       `huber`; above 0; `None` for nowhere.
 
     Metrics: `action_value`, the mean value of the actions taken.
+
+    **Raises:** `WiringError`, when traced, for an agent without action values, or for actions
+    that are not whole numbers.
     """
+    check_choices("q_loss", data.action)
     taken = jnp.take_along_axis(evaluation.values, data.action[..., None], axis=-1)[..., 0]
     error = taken - data.target
     losses = rlax.l2_loss(error) if huber is None else rlax.huber_loss(error, huber)

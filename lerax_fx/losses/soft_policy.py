@@ -73,7 +73,7 @@ def temperature_loss(
     data: KeyedTargets,
     *,
     entropy_per_number: Real = -1.0,
-    entropy_fraction: Fraction = 0.98,
+    entropy_fraction: Fraction = 0.5,
 ) -> tuple[Scalar, Metrics]:
     """Raises the temperature while the policy has less entropy than it should, and lowers it
     while it has more.
@@ -89,7 +89,8 @@ def temperature_loss(
       actions are counted in units of half the width between their bounds. The uniform
       distribution between them has `log(2)`; -1 is the paper's.
     - `entropy_fraction`: where actions are choices, the entropy wanted as a part of that of
-      a policy to which all are alike, in [0, 1]; 0.98 is that of Christodoulou 2019's code.
+      a policy to which all are alike, in [0, 1]. Christodoulou 2019 takes 0.98, with which
+      the temperature grows without bound where few states leave a choice (CartPole does).
 
     Metrics: `temperature`, and `policy_entropy`, in the units of the actions.
     """

@@ -1,13 +1,14 @@
 """The table that tells a reader what an algorithm is."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 import lerax_fx as fx
 from lerax_fx.describe import rows_of
-from recipes import ppo
+from recipes import dqn, ppo
 
 KEY = jax.random.key(0)
 
@@ -41,6 +42,20 @@ def test_hyperparameters_are_there_with_their_values():
     assert "clipped_surrogate(clip=0.2) + 0.5 value_loss" in rows["minimize"].hyperparameters
     for setting in ("max_norm=0.5", "b1=0.9", "value=0.00025"):
         assert setting in rows["minimize"].hyperparameters
+
+
+def test_hyperparameters_that_are_arrays_are_there_within_other_stages():
+    agent, train = ppo.make(key=KEY, learning_rate=jnp.asarray(0.5), clip=jnp.asarray(0.25))
+    rows = {row.stage.strip(): row for row in rows_of(train.algorithm, agent)}
+    assert "value=0.5" in rows["minimize"].hyperparameters
+    assert "clip=0.25" in rows["minimize"].hyperparameters
+
+
+def test_schedules_and_target_updates_are_there_with_their_names():
+    agent, train = dqn.make(key=KEY, epsilon_start=0.75, target_period=7)
+    rows = {row.stage.strip(): row for row in rows_of(train.algorithm, agent)}
+    assert "EpsilonGreedy(end_value=0.05 init_value=0.75)" in rows["rollout"].hyperparameters
+    assert "Periodic(period=7)" in rows["td_target"].hyperparameters
 
 
 def test_a_state_has_the_size_of_its_arrays():

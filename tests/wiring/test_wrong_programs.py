@@ -11,10 +11,11 @@ from jaxtyping import TypeCheckError
 
 import lerax_fx as fx
 from lerax_fx.loops import anakin
-from recipes import ppo
+from recipes import dqn, ppo
 
 KEY = jax.random.key(0)
 ENV = fx.make("CartPole-v1")
+ACROBOT = fx.make("Acrobot-v1")
 AGENT = fx.actor_critic(ENV, key=KEY)
 PENDULUM_AGENT = fx.actor_critic("Pendulum-v1", key=KEY)
 
@@ -220,6 +221,55 @@ WRONG = {
         fx.WiringError,
         r"'promises_estimates': wanted the Estimates that it declares to return",
     ),
+    "a distribution over fewer actions than there are": (
+        lambda: train(
+            collect("Acrobot-v1"),
+            agent=fx.mlp_actor_critic((ACROBOT.observation_space, fx.Discrete(2)), key=KEY),
+        ),
+        fx.WiringError,
+        r"rollout: agent: actions: wanted a distribution over Acrobot-v1's 3 actions.*over 2",
+    ),
+    "a maker of stages for a stage": (
+        lambda: fx.replay(fx.td_target, capacity=8, batch_size=2),
+        fx.WiringError,
+        r"replay: inner: wanted a Transform.*Call it to make a stage: td_target\(",
+    ),
+    "a schedule that gives a vector": (
+        lambda: train(
+            fx.rollout(
+                ENV,
+                num_envs=2,
+                num_steps=2,
+                explore=fx.epsilon_greedy(lambda steps: jnp.zeros(3) + steps),
+            ),
+            agent=fx.q_agent(ENV, key=KEY),
+        ),
+        fx.WiringError,
+        r"epsilon_greedy: epsilon: wanted a schedule that gives one number.*\(3,\)",
+    ),
+    "values of actions that are real numbers": (
+        lambda: fx.q_loss()(
+            fx.q_agent(ENV, key=KEY),
+            fx.Targets(jnp.zeros((2, 3, 4)), jnp.zeros((2, 3, 1)), jnp.zeros((2, 3))),
+        ),
+        fx.WiringError,
+        r"q_loss: data: action: wanted actions that are whole numbers.*critic_loss",
+    ),
+    "a flag that is a word": (
+        lambda: fx.q_agent(ENV, key=KEY, dueling="yes"),
+        fx.HyperparameterError,
+        r"q_agent: dueling: wanted True or False, got 'yes'",
+    ),
+    "one width for several": (
+        lambda: fx.q_agent(ENV, key=KEY, widths=64),
+        fx.HyperparameterError,
+        r"q_agent: widths: wanted a sequence of ints, got 64\. Pass a tuple",
+    ),
+    "fewer steps than the warmup": (
+        lambda: dqn.make(key=KEY, total_steps=5_000),
+        fx.HyperparameterError,
+        r"total_steps: wanted at least warmup, 10000: nothing is learnt before, got 5000",
+    ),
     "no step ahead of a stage that keeps data": (
         lambda: train(
             collect(),
@@ -347,6 +397,9 @@ WRONG = {
 }
 PENDULUM = fx.make("Pendulum-v1")
 SEEN_BY_TYPE_CHECKERS = {
+    "a maker of stages for a stage",
+    "a flag that is a word",
+    "one width for several",
     "transform that gives another type than it declares",
     "discount as a string",
     "a size that is a float",
