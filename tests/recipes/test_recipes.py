@@ -66,8 +66,8 @@ def test_the_table_of_dqn_tells_how_it_explores_and_what_its_targets_follow(caps
     agent, train = dqn.make(key=KEY)
     fx.describe(train.algorithm, agent)
     table = capsys.readouterr().out
-    assert "explore=EpsilonGreedy(0.05 1)" in table
-    assert "follow=Periodic(50)" in table
+    assert "explore=EpsilonGreedy(end_value=0.05 init_value=1)" in table
+    assert "follow=Periodic(period=50)" in table
     assert "Transitions[128 1]" in table
 
 
