@@ -16,11 +16,14 @@ class Ring(eqx.Module):
     """The last `rows` steps of each of `num_envs` environments, which step together.
 
     - `steps`: one axis of `rows * num_envs`: all environments' first step, their second, ...
-    - `written`: how many rows were written so far.
+    - `position`: the row to be written next, from 0 to `rows - 1`.
+    - `filled`: how many rows hold steps. Neither number grows without end: a count of all rows
+      that were ever written would overflow.
     """
 
     steps: Transitions
-    written: Count
+    position: Count
+    filled: Count
     rows: int = eqx.field(static=True)
 
     @staticmethod
@@ -30,27 +33,25 @@ class Ring(eqx.Module):
         def room(leaf: Any) -> Array:
             return jnp.zeros((rows * leaf.shape[0], *leaf.shape[2:]), leaf.dtype)
 
-        return Ring(jax.tree.map(room, like), jnp.zeros((), jnp.int32), rows)
+        none = jnp.zeros((), jnp.int32)
+        return Ring(jax.tree.map(room, like), none, none, rows)
 
     @property
     def num_envs(self) -> int:
         return self.steps.reward.shape[0] // self.rows
 
-    @property
-    def filled(self) -> Count:
-        """How many rows hold steps."""
-        return jnp.minimum(self.written, self.rows)
-
     def add(self, new: Transitions) -> "Ring":
         """With the steps `(num_envs, time)` written; `time` divides `rows`."""
         count = new.reward.shape[1]
-        start = self.written % self.rows * self.num_envs
+        start = self.position * self.num_envs
 
         def write(old: Array, leaf: Array) -> Array:
             rows = jax.lax.collapse(jnp.swapaxes(leaf, 0, 1), 0, 2)
             return jax.lax.dynamic_update_slice_in_dim(old, rows, start, axis=0)
 
-        return Ring(jax.tree.map(write, self.steps, new), self.written + count, self.rows)
+        position = (self.position + count) % self.rows
+        filled = jnp.minimum(self.filled + count, self.rows)
+        return Ring(jax.tree.map(write, self.steps, new), position, filled, self.rows)
 
     def windows(self, key: Key, number: int, length: int) -> Int[Array, "number length"]:
         """Where to find windows of `length` steps of one environment, each as likely.
@@ -60,7 +61,7 @@ class Ring(eqx.Module):
         starts = jnp.maximum(self.filled - length + 1, 1) * self.num_envs
         # A remainder prefers small numbers by less than one part in `2**32 / starts`.
         drawn = jax.random.bits(key, (number,)) % starts.astype(jnp.uint32)
-        oldest = (self.written - self.filled) % self.rows * self.num_envs
+        oldest = (self.position - self.filled) % self.rows * self.num_envs
         first = oldest + drawn.astype(jnp.int32)
         return (first[:, None] + jnp.arange(length) * self.num_envs) % (self.rows * self.num_envs)
 

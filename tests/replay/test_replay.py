@@ -71,6 +71,12 @@ def test_windows_are_drawn_uniformly(count, length):
     assert stats.chisquare(counts).pvalue > 1e-3
 
 
+def test_a_ring_counts_no_further_than_its_rows():
+    """So that nothing overflows, however long a run is."""
+    seen = [(int(ring.position), int(ring.filled)) for ring in map(filled, (3, 6, 31))]
+    assert seen == [(3, 3), (0, ROWS), (1, ROWS)]
+
+
 def learner(**options):
     settings = {"capacity": 40, "batch_size": 4, "warmup": 8, **options}
     inner = fx.chain(
