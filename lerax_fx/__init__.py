@@ -141,7 +141,10 @@ from lerax_fx.optimization import (
     minimize,
 )
 from lerax_fx.replay import (
+    AbstractSampling,
+    prioritized,
     replay,
+    uniform,
 )
 from lerax_fx.targets import (
     distributional_td_target,
@@ -161,6 +164,7 @@ from lerax_fx.types import (
 __all__ = [
     "AbstractActorCritic",
     "AbstractExploration",
+    "AbstractSampling",
     "AnakinLoop",
     "Box",
     "Chain",
@@ -240,6 +244,7 @@ __all__ = [
     "policy_gradient",
     "polyak",
     "ppo_loss",
+    "prioritized",
     "q_agent",
     "q_lambda_returns",
     "q_loss",
@@ -250,6 +255,7 @@ __all__ = [
     "rollout",
     "td_target",
     "transform",
+    "uniform",
     "updates_in",
     "value_loss",
     "vtrace",

@@ -18,6 +18,7 @@ class Targets(Checked):
 
     - `observation`, `action`: what is valued.
     - `target`: an estimate of the return from there on.
+    - `weight`: of each trajectory, as in [`Transitions`][lerax_fx.Transitions].
 
     **Raises:** `WiringError` if an observation or action does not begin with the target's
     axes.
@@ -26,6 +27,7 @@ class Targets(Checked):
     observation: Tree
     action: Tree
     target: Float[Array, "*batch time"]
+    weight: Float[Array, "*batch"] | None = None
 
     def __check_init__(self) -> None:
         fields = {"observation": self.observation, "action": self.action}

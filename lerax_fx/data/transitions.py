@@ -23,6 +23,8 @@ class Transitions(Checked):
     - `truncated`: whether the episode was cut (a time limit): what would have followed is
       bootstrapped from. Both end an episode.
     - `next_observation`: what the action led to, before any reset.
+    - `weight`: how much each piece is to count in a loss, if they do not count alike: no time
+      axis, and `None` otherwise. Stages give it on; losses report priorities where it is there.
 
     **Raises:** `WiringError` if an observation or action does not begin with the reward's
     axes.
@@ -34,6 +36,7 @@ class Transitions(Checked):
     terminated: Bool[Array, "*batch time"]
     truncated: Bool[Array, "*batch time"]
     next_observation: Tree
+    weight: Float[Array, "*batch"] | None = None
 
     def __check_init__(self) -> None:
         fields = {

@@ -11,6 +11,7 @@ from lerax_fx.agents.action_values import action_values
 from lerax_fx.core.bounds import Positive
 from lerax_fx.data.targets import Targets
 from lerax_fx.losses.loss import loss_term
+from lerax_fx.losses.weighting import priorities, weighted_mean
 from lerax_fx.types import Metrics, Scalar
 
 
@@ -41,9 +42,11 @@ def q_loss(
     - `huber`: the difference from which on the loss is linear, its slope never more than
       `huber`; above 0; `None` for nowhere.
 
-    Metrics: `action_value`, the mean value of the actions taken.
+    Metrics: `action_value`, the mean value of the actions taken; for data with weights, which
+    each step's loss is then multiplied by, `priority`: the absolute difference, of each window.
     """
     taken = jnp.take_along_axis(evaluation.values, data.action[..., None], axis=-1)[..., 0]
     error = taken - data.target
     losses = rlax.l2_loss(error) if huber is None else rlax.huber_loss(error, huber)
-    return jnp.mean(losses), {"action_value": jnp.mean(taken)}
+    metrics = {"action_value": jnp.mean(taken), **priorities(jnp.abs(error), data.weight)}
+    return weighted_mean(losses, data.weight), metrics

@@ -5,7 +5,7 @@ from typing import Any, final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 
 from lerax_fx.data.transitions import Transitions
 from lerax_fx.types import Count, Key
@@ -53,8 +53,8 @@ class Ring(eqx.Module):
         filled = jnp.minimum(self.filled + count, self.rows)
         return Ring(jax.tree.map(write, self.steps, new), position, filled, self.rows)
 
-    def windows(self, key: Key, number: int, length: int) -> Int[Array, "number length"]:
-        """Where to find windows of `length` steps of one environment, each as likely.
+    def starts(self, key: Key, number: int, length: int) -> Int[Array, " number"]:
+        """Places where windows of `length` steps of one environment begin, each as likely.
 
         Meaningless while fewer than `length` rows are filled.
         """
@@ -62,8 +62,21 @@ class Ring(eqx.Module):
         # A remainder prefers small numbers by less than one part in `2**32 / starts`.
         drawn = jax.random.bits(key, (number,)) % starts.astype(jnp.uint32)
         oldest = (self.position - self.filled) % self.rows * self.num_envs
-        first = oldest + drawn.astype(jnp.int32)
-        return (first[:, None] + jnp.arange(length) * self.num_envs) % (self.rows * self.num_envs)
+        return (oldest + drawn.astype(jnp.int32)) % (self.rows * self.num_envs)
+
+    def begins_window(self, age: Int[Array, "*ages"], length: int) -> Bool[Array, "*ages"]:
+        """Whether a row, the newest of age 0, is there and as many after it as a window takes."""
+        return (age >= length - 1) & (age < self.filled)
+
+    def places_of(self, age: Int[Array, " ages"]) -> Int[Array, "ages environments"]:
+        """The places of rows, the newest of age 0."""
+        row = (self.position - 1 - age) % self.rows
+        return row[:, None] * self.num_envs + jnp.arange(self.num_envs)
+
+    def windows(self, first: Int[Array, "*batch"], length: int) -> Int[Array, "*batch length"]:
+        """The places of windows of `length` steps of one environment, which begin at `first`."""
+        later = jnp.arange(length) * self.num_envs
+        return (first[..., None] + later) % (self.rows * self.num_envs)
 
     def take(self, index: Int[Array, "..."]) -> Transitions:
         """The steps at places."""

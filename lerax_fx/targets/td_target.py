@@ -73,7 +73,7 @@ class TDTarget(Transform[Transitions, Targets]):
         target = bootstraps.reward + onwards
         starts = target.shape[1]
         observation, action = jax.tree.map(lambda x: x[:, :starts], (data.observation, data.action))
-        out = Targets(observation, action, target)
+        out = Targets(observation, action, target, data.weight)
         return Step(agent, state, out)
 
     def _values(self, agent: Any, target_agent: Any, observation: Tree) -> Float[Array, "..."]:

@@ -692,6 +692,7 @@ HYPERPARAMETERS = {
     ("q_lambda_returns", "lambda_"): lambda value: updated(
         fx.q_lambda_returns(lambda_=value), ROLLOUT
     ),
+    ("prioritized", "exponent"): lambda value: fx.prioritized(exponent=value),
     ("td_target", "discount"): lambda value: fx.td_target(discount=value),
     ("q_loss", "huber"): lambda value: fx.q_loss(huber=value)(Q_AGENT, TARGETS),
     ("quantile_loss", "huber"): lambda value: fx.quantile_loss(huber=value)(
@@ -791,13 +792,14 @@ NOTHING_TO_CHECK = {
     # Code outside of the package is not checked; what it gives is, where it is used.
     "it is for others to define": {
         *("AbstractActorCritic", "ActorCritic", "AbstractExploration", "AbstractPolicy"),
+        "AbstractSampling",
         *("Space", "Transform"),
     },
     "it holds or takes trees of any shape": {
         *("Encoding", "Inside", "WrapperState", "named_hyperparameters", "partition"),
     },
     "it takes no arrays": {
-        *("describe", "make", "image_encoding", "policy_for", "vector_encoding"),
+        *("describe", "make", "image_encoding", "policy_for", "uniform", "vector_encoding"),
     },
     "its checks are its own, and always on": {"check_env", "loss_term"},
 }
