@@ -27,6 +27,7 @@ from lerax_fx.agents import (
     categorical_q_agent,
     cnn_actor_critic,
     gru_actor_critic,
+    gru_q_agent,
     mlp_actor_critic,
     q_agent,
     quantile_q_agent,
@@ -142,6 +143,7 @@ from lerax_fx.optimization import (
 )
 from lerax_fx.replay import (
     AbstractSampling,
+    burn_in,
     prioritized,
     replay,
     uniform,
@@ -213,6 +215,7 @@ __all__ = [
     "agent_transform",
     "anakin_loop",
     "anneal",
+    "burn_in",
     "categorical_loss",
     "categorical_q_agent",
     "chain",
@@ -230,6 +233,7 @@ __all__ = [
     "frozen",
     "gae",
     "gru_actor_critic",
+    "gru_q_agent",
     "identity",
     "loss_term",
     "make",

@@ -7,6 +7,7 @@ from lerax_fx.agents.constructors import (
     categorical_q_agent,
     cnn_actor_critic,
     gru_actor_critic,
+    gru_q_agent,
     mlp_actor_critic,
     q_agent,
     quantile_q_agent,
@@ -31,6 +32,7 @@ from lerax_fx.agents.policies import (
 from lerax_fx.agents.q_agent import QAgent
 from lerax_fx.agents.recurrent import GRU
 from lerax_fx.agents.recurrent_actor_critic import RecurrentActorCritic
+from lerax_fx.agents.recurrent_q_agent import RecurrentQAgent
 from lerax_fx.agents.returns import CategoricalReturns, QuantileReturns
 
 __all__ = [
@@ -56,12 +58,14 @@ __all__ = [
     "QAgent",
     "QuantileReturns",
     "RecurrentActorCritic",
+    "RecurrentQAgent",
     "SquashedGaussianPolicy",
     "SquashedNormal",
     "actor_critic",
     "categorical_q_agent",
     "cnn_actor_critic",
     "gru_actor_critic",
+    "gru_q_agent",
     "image_encoding",
     "mlp_actor_critic",
     "orthogonal",

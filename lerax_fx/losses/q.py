@@ -1,14 +1,18 @@
 """The loss of action values."""
 
+import functools
 from typing import Any, final
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import rlax
 from jaxtyping import Array, Float
 
 from lerax_fx.agents.action_values import action_values
+from lerax_fx.agents.remembered_values import check_remembered, values_along
 from lerax_fx.core.bounds import Positive
+from lerax_fx.core.memory import has_memory
 from lerax_fx.data.targets import Targets
 from lerax_fx.losses.loss import loss_term
 from lerax_fx.losses.weighting import priorities, weighted_mean
@@ -24,7 +28,14 @@ class ActionValues(eqx.Module):
 
 def evaluate_action_values(agent: Any, data: Targets) -> ActionValues:
     """One pass through the agent's network of action values."""
-    return ActionValues(action_values("q_loss", agent, data.observation, data.target.ndim))
+    if not has_memory(agent):
+        return ActionValues(action_values("q_loss", agent, data.observation, data.target.ndim))
+    check_remembered("q_loss: data", data.memory)
+    resets = jnp.zeros(data.target.shape, bool) if data.resets is None else data.resets
+    along = functools.partial(values_along, "q_loss", agent)
+    for _ in range(data.target.ndim - 1):
+        along = jax.vmap(along)
+    return ActionValues(along(data.memory, data.observation, resets))
 
 
 @loss_term(evaluate_action_values)

@@ -1,5 +1,6 @@
 """Memory of steps, and learning from it."""
 
+from lerax_fx.replay.burn_in import BurnIn, burn_in
 from lerax_fx.replay.prioritized import Prioritized, prioritized
 from lerax_fx.replay.replay import Replay, ReplayState, replay
 from lerax_fx.replay.ring import Ring
@@ -9,11 +10,13 @@ from lerax_fx.replay.uniform import uniform
 
 __all__ = [
     "AbstractSampling",
+    "BurnIn",
     "Prioritized",
     "Replay",
     "ReplayState",
     "Ring",
     "SumTree",
+    "burn_in",
     "prioritized",
     "replay",
     "uniform",

@@ -62,7 +62,8 @@ class Replay(Transform[Rollout, Rollout]):
 
     def init_for(self, agent: Tree, key: Key, data: Rollout) -> ReplayState:
         like = jax.eval_shape(Transitions.of, data)
-        ring = Ring.empty(like, self._rows(*common_axes("replay: data", like, 2)))
+        ring = Ring.empty(like, self._rows(*common_axes("replay: data", like.without_memory, 2)))
+        self._check_length(ring.stride)
         return ReplayState(ring, self.inner.init(agent, key), self.sampling.init(ring))
 
     def update(self, agent: Tree, state: ReplayState, data: Rollout, key: Key) -> Step[Rollout]:
@@ -111,7 +112,8 @@ class Replay(Transform[Rollout, Rollout]):
     def _windows(self, ring: Ring, drawn: Drawn) -> Transitions:
         """What was drawn, `(updates, batch, length)`."""
         steps = ring.take(ring.windows(drawn.first, self.length))
-        return dataclasses.replace(steps, weight=drawn.weight)
+        memory = ring.memory_before(drawn.first)
+        return dataclasses.replace(steps, weight=drawn.weight, memory=memory)
 
     def _priority(self, metrics: Metrics) -> tuple[Metrics, Metrics]:
         """The metrics without the priorities, and these, of `(updates, batch)`.
@@ -136,6 +138,18 @@ class Replay(Transform[Rollout, Rollout]):
                 )
             )
         return {k: v for k, v in metrics.items() if k not in found}, {_PRIORITY: metrics[found[0]]}
+
+    def _check_length(self, stride: int) -> None:
+        if self.length < stride:
+            raise HyperparameterError(
+                explain(
+                    "replay: length",
+                    wanted=f"at least the rollout's num_steps, {stride}: the agent's memory is "
+                    "known where a rollout begins, and so windows begin there",
+                    got=f"{self.length}",
+                    fix="Raise length, or lower num_steps of the rollout.",
+                )
+            )
 
     def _rows(self, num_envs: int, num_steps: int) -> int:
         """As many as the capacity holds whole rollouts of."""
@@ -179,7 +193,9 @@ def replay(
     - `warmup`: how many steps must be there before `inner` is run, by default `batch_size`;
       and a whole window.
     - `updates_per_step`: how often it is run in each update.
-    - `length`: of a window, in steps of one environment: `n` for targets over n steps.
+    - `length`: of a window, in steps of one environment: `n` for targets over n steps. For an
+      agent with memory, whose memory at a window's start comes with it, windows begin where
+      rollouts did, and `length` is at least the rollout's `num_steps`.
     - `sampling`: [`uniform`][lerax_fx.uniform] (the default) or
       [`prioritized`][lerax_fx.prioritized].
 

@@ -333,6 +333,7 @@ PLANTS = {
         "DistributionalQAgent._returns",
         "outputs",
     ),
+    "burn_in: steps as a float": Plant(fx.burn_in, 5, 5.0, "burn_in", "steps"),
     "periodic: a period as a float": Plant(fx.periodic, 50, 50.0, "periodic", "period"),
     "polyak: the step sizes of three runs": Plant(fx.polyak, 0.5, RUNS, "polyak", "step_size"),
     "epsilon_greedy: the epsilons of three runs": Plant(
@@ -540,6 +541,15 @@ PLANTS = {
         "RecurrentActorCritic.step",
         "memory",
     ),
+    "RecurrentQAgent: a batch of memories": Plant(
+        lambda memory: fx.gru_q_agent((BOX, fx.Discrete(3)), key=KEY, width=4).step(
+            memory, jnp.zeros(2)
+        ),
+        jnp.zeros(4),
+        jnp.zeros((3, 4)),
+        "RecurrentQAgent.step",
+        "memory",
+    ),
     "QAgent: resets as floats": Plant(
         lambda resets: unrolled(Q_AGENT, jnp.zeros(2), resets),
         jnp.zeros(4, bool),
@@ -735,6 +745,7 @@ MAKERS = {
     "actor_critic": lambda key: fx.actor_critic(SPACES, key=key, width=4),
     "mlp_actor_critic": lambda key: fx.mlp_actor_critic(SPACES, key=key, width=4),
     "cnn_actor_critic": lambda key: fx.cnn_actor_critic(IMAGES, key=key, width=4),
+    "gru_q_agent": lambda key: fx.gru_q_agent((BOX, fx.Discrete(3)), key=key, width=4),
     "gru_actor_critic": lambda key: fx.gru_actor_critic(SPACES, key=key, width=4),
     "q_agent": lambda key: fx.q_agent((BOX, fx.Discrete(3)), key=key, widths=(4,)),
     "categorical_q_agent": lambda key: fx.categorical_q_agent(
