@@ -37,16 +37,17 @@ class Ring(eqx.Module):
         def room(leaf: Any) -> Array:
             return jnp.zeros((rows * leaf.shape[0], *leaf.shape[2:]), leaf.dtype)
 
-        none = jnp.zeros((), jnp.int32)
+        # Two arrays: one and the same could not be donated twice.
+        position, filled = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
         steps = jax.tree.map(room, like.without_memory)
         if not jax.tree.leaves(like.memory):
-            return Ring(steps, none, none, rows)
+            return Ring(steps, position, filled, rows)
         stride = like.reward.shape[1]
 
         def starts(leaf: Any) -> Array:
             return jnp.zeros((rows // stride * leaf.shape[0], *leaf.shape[1:]), leaf.dtype)
 
-        return Ring(steps, none, none, rows, jax.tree.map(starts, like.memory), stride)
+        return Ring(steps, position, filled, rows, jax.tree.map(starts, like.memory), stride)
 
     @property
     def num_envs(self) -> int:

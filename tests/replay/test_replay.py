@@ -81,6 +81,12 @@ def test_a_ring_counts_no_further_than_its_rows():
     assert seen == [(3, 3), (0, ROWS), (1, ROWS)]
 
 
+def test_a_ring_can_be_donated():
+    ring = Ring.empty(steps(0, 1), ROWS)
+    ring = jax.jit(Ring.add, donate_argnums=0)(ring, steps(0, 1))
+    assert int(ring.filled) == 1
+
+
 def learner(**options):
     settings = {"capacity": 40, "batch_size": 4, "warmup": 8, **options}
     inner = fx.chain(
