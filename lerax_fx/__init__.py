@@ -28,6 +28,7 @@ from lerax_fx.agents import (
     cnn_actor_critic,
     deterministic_actor_critic,
     gru_actor_critic,
+    gru_q_agent,
     mlp_actor_critic,
     q_agent,
     quantile_q_agent,
@@ -152,7 +153,11 @@ from lerax_fx.optimization import (
     minimize,
 )
 from lerax_fx.replay import (
+    AbstractSampling,
+    burn_in,
+    prioritized,
     replay,
+    uniform,
 )
 from lerax_fx.targets import (
     deterministic_target,
@@ -174,6 +179,7 @@ from lerax_fx.types import (
 __all__ = [
     "AbstractActorCritic",
     "AbstractExploration",
+    "AbstractSampling",
     "AnakinLoop",
     "Box",
     "Chain",
@@ -223,6 +229,7 @@ __all__ = [
     "agent_transform",
     "anakin_loop",
     "anneal",
+    "burn_in",
     "categorical_loss",
     "categorical_q_agent",
     "chain",
@@ -245,6 +252,7 @@ __all__ = [
     "gae",
     "gaussian_noise",
     "gru_actor_critic",
+    "gru_q_agent",
     "identity",
     "loss_term",
     "make",
@@ -259,6 +267,7 @@ __all__ = [
     "policy_gradient",
     "polyak",
     "ppo_loss",
+    "prioritized",
     "q_agent",
     "q_lambda_returns",
     "q_loss",
@@ -273,6 +282,7 @@ __all__ = [
     "td_target",
     "temperature_loss",
     "transform",
+    "uniform",
     "updates_in",
     "value_loss",
     "vtrace",

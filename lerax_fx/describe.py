@@ -17,6 +17,7 @@ from lerax_fx.core.wiring import check_input, check_is_transform, check_starts, 
 from lerax_fx.environments.env import Env
 from lerax_fx.exploration.exploration import AbstractExploration
 from lerax_fx.losses.loss import Loss
+from lerax_fx.replay.sampling import AbstractSampling
 from lerax_fx.targets.network import AbstractTargetUpdate
 from lerax_fx.types import Tree
 
@@ -177,7 +178,7 @@ def _shown(field: str, value: Any) -> dict[str, Any]:
         return {field: value.formula}
     if isinstance(value, Env):
         return {field: value.name}
-    if isinstance(value, AbstractExploration | AbstractTargetUpdate):
+    if isinstance(value, AbstractExploration | AbstractTargetUpdate | AbstractSampling):
         return {field: _written(value)}
     if isinstance(value, int | float | str) or eqx.is_array(value):
         return {field: value}

@@ -8,6 +8,7 @@ from lerax_fx.agents.constructors import (
     cnn_actor_critic,
     deterministic_actor_critic,
     gru_actor_critic,
+    gru_q_agent,
     mlp_actor_critic,
     q_agent,
     quantile_q_agent,
@@ -41,6 +42,7 @@ from lerax_fx.agents.q_actor_critic import QActorCritic
 from lerax_fx.agents.q_agent import QAgent
 from lerax_fx.agents.recurrent import GRU
 from lerax_fx.agents.recurrent_actor_critic import RecurrentActorCritic
+from lerax_fx.agents.recurrent_q_agent import RecurrentQAgent
 from lerax_fx.agents.returns import CategoricalReturns, QuantileReturns
 
 __all__ = [
@@ -72,6 +74,7 @@ __all__ = [
     "QAgent",
     "QuantileReturns",
     "RecurrentActorCritic",
+    "RecurrentQAgent",
     "SquashedGaussianPolicy",
     "SquashedNormal",
     "StateDependentGaussianPolicy",
@@ -81,6 +84,7 @@ __all__ = [
     "cnn_actor_critic",
     "deterministic_actor_critic",
     "gru_actor_critic",
+    "gru_q_agent",
     "image_encoding",
     "mlp_actor_critic",
     "orthogonal",

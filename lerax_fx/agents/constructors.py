@@ -30,6 +30,7 @@ from lerax_fx.agents.q_actor_critic import QActorCritic
 from lerax_fx.agents.q_agent import QAgent
 from lerax_fx.agents.recurrent import GRU
 from lerax_fx.agents.recurrent_actor_critic import RecurrentActorCritic
+from lerax_fx.agents.recurrent_q_agent import RecurrentQAgent
 from lerax_fx.core.bounds import (
     Interval,
     Positive,
@@ -269,6 +270,32 @@ def q_agent(
         where, observations, sizes, activation, key, layer_norm=layer_norm
     )
     return QAgent(encoding, network, num_actions, dueling)
+
+
+def gru_q_agent(
+    env: Any,
+    *,
+    key: Key,
+    width: int = 64,
+    depth: int = 1,
+    activation: Activation = "relu",
+) -> RecurrentQAgent:
+    """An encoder, a gated recurrent unit, and each action's value, linear in its memory: the
+    recurrent Q-network of Hausknecht & Stone 2015, "Deep Recurrent Q-Learning for Partially
+    Observable MDPs".
+
+    **Arguments:** as in [`gru_actor_critic`][lerax_fx.gru_actor_critic].
+
+    **Raises:** as [`q_agent`][lerax_fx.q_agent] does.
+    """
+    where = "gru_q_agent"
+    observations, actions = _spaces(env)
+    num_actions = _num_actions(where, actions)
+    hidden = _hidden(where, width, depth, at_least=1)
+    torso_key, gru_key, head_key = jax.random.split(key, 3)
+    encoding, torso = _torso(where, observations, hidden, activation, torso_key)
+    head = Linear(orthogonal(head_key, width, num_actions, 1.0))
+    return RecurrentQAgent(encoding, torso, GRU(width, width, key=gru_key), head, num_actions)
 
 
 def categorical_q_agent(

@@ -18,6 +18,7 @@ class DistributionTargets(eqx.Module):
 
     - `observation`, `action`: what is valued.
     - `atoms`, `probabilities`: an estimate of how the return from there on is distributed.
+    - `weight`: of each trajectory, as in [`Transitions`][lerax_fx.Transitions].
 
     **Raises:** `WiringError` if an observation or action does not begin with the axes that
     the atoms have before their last.
@@ -27,6 +28,7 @@ class DistributionTargets(eqx.Module):
     action: Tree
     atoms: Float[Array, "*batch time atoms"]
     probabilities: Float[Array, "*batch time atoms"]
+    weight: Float[Array, "*batch"] | None = None
 
     def __check_init__(self) -> None:
         fields = {"observation": self.observation, "action": self.action}

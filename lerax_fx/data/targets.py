@@ -2,7 +2,7 @@
 
 from typing import final
 
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from lerax_fx.core.axes import check_leading_axes
 from lerax_fx.core.checked import Checked
@@ -18,6 +18,9 @@ class Targets(Checked):
 
     - `observation`, `action`: what is valued.
     - `target`: an estimate of the return from there on.
+    - `weight`: of each trajectory, as in [`Transitions`][lerax_fx.Transitions].
+    - `memory`, `resets`: for an agent with memory, what it remembers before the first step of
+      each trajectory, and whether an observation begins an episode (`None` if none does).
 
     **Raises:** `WiringError` if an observation or action does not begin with the target's
     axes.
@@ -26,6 +29,9 @@ class Targets(Checked):
     observation: Tree
     action: Tree
     target: Float[Array, "*batch time"]
+    weight: Float[Array, "*batch"] | None = None
+    memory: Tree = None
+    resets: Bool[Array, "*batch time"] | None = None
 
     def __check_init__(self) -> None:
         fields = {"observation": self.observation, "action": self.action}

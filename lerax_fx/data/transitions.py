@@ -2,6 +2,8 @@
 
 from typing import final
 
+import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from lerax_fx.core.axes import check_leading_axes
@@ -23,6 +25,11 @@ class Transitions(Checked):
     - `truncated`: whether the episode was cut (a time limit): what would have followed is
       bootstrapped from. Both end an episode.
     - `next_observation`: what the action led to, before any reset.
+    - `weight`: how much each piece is to count in a loss, if they do not count alike: no time
+      axis, and `None` otherwise. Stages give it on; losses report priorities where it is there.
+
+    - `memory`: the agent's before the first step of each piece, without a time axis; it has no
+      leaves for an agent without memory.
 
     **Raises:** `WiringError` if an observation or action does not begin with the reward's
     axes.
@@ -34,6 +41,8 @@ class Transitions(Checked):
     terminated: Bool[Array, "*batch time"]
     truncated: Bool[Array, "*batch time"]
     next_observation: Tree
+    weight: Float[Array, "*batch"] | None = None
+    memory: Tree = None
 
     def __check_init__(self) -> None:
         fields = {
@@ -53,9 +62,24 @@ class Transitions(Checked):
             rollout.terminated,
             rollout.truncated,
             rollout.next_observation,
+            memory=rollout.memory,
         )
+
+    @property
+    def without_memory(self) -> "Transitions":
+        """The steps alone."""
+        # Not made anew, for it may hold shapes instead of arrays.
+        return eqx.tree_at(lambda data: data.memory, self, None, is_leaf=lambda x: x is None)
 
     @property
     def done(self) -> Bool[Array, "*batch time"]:
         """Whether the action ended the episode, one way or the other."""
         return self.terminated | self.truncated
+
+    @property
+    def resets(self) -> Bool[Array, "*batch time"]:
+        """Whether an observation begins an episode; the first of a piece never does: its
+        `memory` was reset where it had to be.
+        """
+        done = self.done
+        return jnp.concatenate([jnp.zeros_like(done[..., :1]), done[..., :-1]], axis=-1)

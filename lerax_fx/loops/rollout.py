@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from lerax_fx.core.arguments import known_names
 from lerax_fx.core.bounds import check_count
+from lerax_fx.core.saturating import saturating_sum
 from lerax_fx.core.transform import Step, Transform
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.environments.env import ENVIRONMENT_AXIS, Env
@@ -43,7 +44,9 @@ class Actor(eqx.Module):
 
 @final
 class RolloutState(eqx.Module):
-    """`actors` are batched over environments; `steps` counts those of all of them."""
+    """`actors` are batched over environments; `steps` counts those of all of them, and stays
+    at `2^31 - 1` once it is there.
+    """
 
     actors: Actor
     steps: Count
@@ -124,7 +127,7 @@ class Collect(Transform[None, Rollout]):
             next_values(agent, moments),
             state.actors.memory,
         )
-        steps = state.steps + self.num_envs * self.num_steps
+        steps = saturating_sum(state.steps, self.num_envs * self.num_steps)
         metrics = {"steps": steps, **actors.episodes.metrics()}
         actors = eqx.tree_at(lambda a: a.episodes, actors, actors.episodes.cleared())
         return Step(agent, RolloutState(actors, steps), rollout, metrics)
@@ -252,8 +255,9 @@ def rollout(
     - `explore`: how to act otherwise than the policy would, for instance
       [`epsilon_greedy`][lerax_fx.epsilon_greedy]; `log_prob` is of what was done then.
 
-    Metrics: `steps`, environment steps so far, of all copies; `episode_return` and
-    `episode_length`, means over the episodes that ended in this update (NaN if none did).
+    Metrics: `steps`, environment steps so far, of all copies (after `2^31 - 1` of them it
+    stays there, and so do schedules over steps); `episode_return` and `episode_length`,
+    means over the episodes that ended in this update (NaN if none did).
 
     **Raises:** `HyperparameterError` for a count below 1; `EnvironmentSetupError` for an
     unknown environment; `WiringError`, when traced, if the agent lacks what is asked of

@@ -11,6 +11,7 @@ from lerax_fx.agents.q_actor_critic import check_q_actor_critic
 from lerax_fx.agents.steps import over_steps
 from lerax_fx.data.targets import Targets
 from lerax_fx.losses.loss import loss_term
+from lerax_fx.losses.weighting import priorities, weighted_mean
 from lerax_fx.types import Metrics, Scalar
 
 
@@ -38,8 +39,12 @@ def critic_loss(evaluation: CriticValues, data: Targets) -> tuple[Scalar, Metric
     Fujimoto et al. 2018, "Addressing Function Approximation Error in Actor-Critic Methods",
     algorithm 1.
 
-    Metrics: `action_value`, the mean value of the actions taken.
+    Metrics: `action_value`, the mean value of the actions taken; for data with weights, which
+    each step's loss is then multiplied by, `priority`: the critics' mean absolute difference,
+    of each window.
     """
     error = evaluation.values - data.target[..., None]
-    per_critic = jnp.mean(rlax.l2_loss(error), axis=range(data.target.ndim))
-    return jnp.sum(per_critic), {"action_value": jnp.mean(evaluation.values)}
+    losses = jnp.sum(rlax.l2_loss(error), axis=-1)
+    unlearnt = priorities(jnp.mean(jnp.abs(error), axis=-1), data.weight)
+    metrics = {"action_value": jnp.mean(evaluation.values), **unlearnt}
+    return weighted_mean(losses, data.weight), metrics

@@ -18,6 +18,7 @@ from lerax_fx.core.bounds import Positive
 from lerax_fx.data.distribution_targets import DistributionTargets
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.losses.loss import loss_term
+from lerax_fx.losses.weighting import priorities, weighted_mean
 from lerax_fx.types import Metrics, Scalar
 
 
@@ -44,7 +45,9 @@ def categorical_loss(evaluation: TakenReturns, data: DistributionTargets) -> tup
     Bellemare et al. 2017, "A Distributional Perspective on Reinforcement Learning",
     algorithm 1. For agents of [`categorical_q_agent`][lerax_fx.categorical_q_agent].
 
-    Metrics: `action_value`, the mean value of the actions taken.
+    Metrics: `action_value`, the mean value of the actions taken; for data with weights, which
+    each step's loss is then multiplied by, `priority`: the divergence of the agent's returns
+    from the targets, of each window.
 
     **Raises:** `WiringError`, when traced, for an agent that gives quantiles.
     """
@@ -58,12 +61,13 @@ def categorical_loss(evaluation: TakenReturns, data: DistributionTargets) -> tup
         logits: Float[Array, " atoms"],
         atoms: Float[Array, " target_atoms"],
         probabilities: Float[Array, " target_atoms"],
-    ) -> Scalar:
+    ) -> tuple[Scalar, Scalar]:
         wanted = rlax.categorical_l2_project(atoms, probabilities, support)
-        return -jnp.dot(wanted, jax.nn.log_softmax(logits))
+        cross_entropy = -jnp.dot(wanted, jax.nn.log_softmax(logits))
+        return cross_entropy, cross_entropy + jnp.sum(jax.scipy.special.xlogy(wanted, wanted))
 
-    losses = _over_steps(one, returns.logits, data.atoms, data.probabilities)
-    return jnp.mean(losses), {"action_value": jnp.mean(returns.mean)}
+    losses, divergences = _over_steps(one, returns.logits, data.atoms, data.probabilities)
+    return _mean_with_metrics(returns, losses, divergences, data.weight)
 
 
 @loss_term(evaluate_return_distributions)
@@ -84,7 +88,8 @@ def quantile_loss(
     - `huber`: the error from which on `L` is linear, its slope never more than `huber`;
       above 0; `None` for the absolute value instead (eq. 8).
 
-    Metrics: `action_value`, the mean value of the actions taken.
+    Metrics: `action_value`, the mean value of the actions taken; for data with weights, which
+    each step's loss is then multiplied by, `priority`: that loss, of each window.
 
     **Raises:** `WiringError`, when traced, for an agent that gives the logits of fixed atoms.
     """
@@ -104,12 +109,24 @@ def quantile_loss(
         return kappa**2 * rlax.quantile_regression_loss(*scaled, huber_param=1.0)
 
     losses = _over_steps(one, returns.quantiles, data.atoms)
-    return jnp.mean(losses), {"action_value": jnp.mean(returns.mean)}
+    return _mean_with_metrics(returns, losses, losses, data.weight)
 
 
-def _over_steps(one: Any, *arrays: Float[Array, "..."]) -> Float[Array, " steps"]:
+def _over_steps(one: Any, *arrays: Float[Array, "..."]) -> Any:
     """`one` for each step, given arrays whose last axis is its own."""
-    return jax.vmap(one)(*(x.reshape(-1, x.shape[-1]) for x in arrays))
+    axes = arrays[0].shape[:-1]
+    results = jax.vmap(one)(*(x.reshape(-1, x.shape[-1]) for x in arrays))
+    return jax.tree.map(lambda x: x.reshape(axes), results)
+
+
+def _mean_with_metrics(
+    returns: Any,
+    losses: Float[Array, "*batch time"],
+    errors: Float[Array, "*batch time"],
+    weight: Float[Array, "*batch"] | None,
+) -> tuple[Scalar, Metrics]:
+    metrics = {"action_value": jnp.mean(returns.mean), **priorities(errors, weight)}
+    return weighted_mean(losses, weight), metrics
 
 
 def _other_form(where: str, wanted: type, got: object, maker: str, other: str) -> WiringError:

@@ -1,5 +1,6 @@
 """Learning from steps that were taken earlier."""
 
+import dataclasses
 from typing import Any, final
 
 import equinox as eqx
@@ -17,15 +18,20 @@ from lerax_fx.data.rollout import Rollout
 from lerax_fx.data.transitions import Transitions
 from lerax_fx.errors import HyperparameterError, WiringError, explain
 from lerax_fx.replay.ring import Ring
+from lerax_fx.replay.sampling import AbstractSampling, Drawn
+from lerax_fx.replay.uniform import uniform
 from lerax_fx.types import Key, Metrics, Tree
+
+_PRIORITY = "priority"  # a metric
 
 
 @final
 class ReplayState(eqx.Module):
-    """What is remembered, and the inner transform's state."""
+    """What is remembered, the inner transform's state, and what the sampling knows."""
 
     ring: Ring
     inner: Tree
+    sampling: Tree
 
 
 @final
@@ -38,6 +44,7 @@ class Replay(Transform[Rollout, Rollout]):
     warmup: int = eqx.field(static=True)
     updates_per_step: int = eqx.field(static=True)
     length: int = eqx.field(static=True)
+    sampling: AbstractSampling
 
     @property
     def keeps_data(self) -> bool:
@@ -55,15 +62,20 @@ class Replay(Transform[Rollout, Rollout]):
 
     def init_for(self, agent: Tree, key: Key, data: Rollout) -> ReplayState:
         like = jax.eval_shape(Transitions.of, data)
-        ring = Ring.empty(like, self._rows(*common_axes("replay: data", like, 2)))
-        return ReplayState(ring, self.inner.init(agent, key))
+        ring = Ring.empty(like, self._rows(*common_axes("replay: data", like.without_memory, 2)))
+        self._check_length(ring.stride)
+        return ReplayState(ring, self.inner.init(agent, key), self.sampling.init(ring))
 
     def update(self, agent: Tree, state: ReplayState, data: Rollout, key: Key) -> Step[Rollout]:
         sample_key, learn_key = jax.random.split(key)
         ring = state.ring.add(Transitions.of(data))
-        # Drawn outside of the cond, which would copy the ring.
-        index = ring.windows(sample_key, self.updates_per_step * self.batch_size, self.length)
-        batches = ring.take(index.reshape(self.updates_per_step, self.batch_size, self.length))
+        count = data.reward.shape[1]
+        sampling = self.sampling.added(state.sampling, ring, count, self.length)
+        # Drawn outside of the cond, which would copy the ring; priorities, as well, come out
+        # of it and are written down behind it.
+        shape = self.updates_per_step, self.batch_size
+        drawn = self.sampling.draw(sampling, ring, self.length, sample_key, shape)
+        batches = self._windows(ring, drawn)
         keys = jax.random.split(learn_key, self.updates_per_step)
 
         def learn(changing: Changing, xs: Any) -> tuple[Changing, Metrics]:
@@ -73,24 +85,71 @@ class Replay(Transform[Rollout, Rollout]):
 
         def run(changing: Changing) -> tuple[Changing, Metrics]:
             changing, metrics = scan(learn, changing, (batches, keys))
-            return changing, mean_over_time(metrics)
+            metrics, priority = self._priority(metrics)
+            return changing, {**mean_over_time(metrics), **priority}
 
         steps = ring.rows * ring.num_envs
         warm = ring.filled * ring.num_envs >= min(self.warmup, steps)
         warm &= ring.filled >= self.length
         (agent, inner), metrics = when(warm, run, (agent, state.inner))
-        return Step(agent, ReplayState(ring, inner), data, metrics)
+        if self.sampling.wants_priorities:
+            sampling = self.sampling.learned(sampling, drawn.first, metrics.pop(_PRIORITY))
+        return Step(agent, ReplayState(ring, inner, sampling), data, metrics)
 
     def inside(self, agent: Tree, state: ReplayState, data: Rollout, key: Key) -> Inside:
-        return Inside(self.inner, state.inner, self._batch(state.ring, key))
+        return Inside(self.inner, state.inner, self._batch(state, key))
 
-    def _batch(self, ring: Ring, key: Key) -> Any:
+    def _batch(self, state: ReplayState, key: Key) -> Any:
         """What the inner transform gets, in shapes alone."""
 
-        def batch(ring: Ring, key: Key) -> Transitions:
-            return ring.take(ring.windows(key, self.batch_size, self.length))
+        def batch(state: ReplayState, key: Key) -> Transitions:
+            shape = 1, self.batch_size
+            drawn = self.sampling.draw(state.sampling, state.ring, self.length, key, shape)
+            return jax.tree.map(lambda x: x[0], self._windows(state.ring, drawn))
 
-        return eqx.filter_eval_shape(batch, ring, key)
+        return eqx.filter_eval_shape(batch, state, key)
+
+    def _windows(self, ring: Ring, drawn: Drawn) -> Transitions:
+        """What was drawn, `(updates, batch, length)`."""
+        steps = ring.take(ring.windows(drawn.first, self.length))
+        memory = ring.memory_before(drawn.first)
+        return dataclasses.replace(steps, weight=drawn.weight, memory=memory)
+
+    def _priority(self, metrics: Metrics) -> tuple[Metrics, Metrics]:
+        """The metrics without the priorities, and these, of `(updates, batch)`.
+
+        **Raises:** `WiringError` if they are wanted, and not reported once.
+        """
+        if not self.sampling.wants_priorities:
+            return metrics, {}
+        found = [name for name in metrics if name.split("/")[-1] == _PRIORITY]
+        wanted = self.updates_per_step, self.batch_size
+        shapes = [metrics[name].shape for name in found]
+        if shapes != [wanted]:
+            got = {n: s[1:] for n, s in zip(found, shapes, strict=True)} or list(metrics) or "none"
+            raise WiringError(
+                explain(
+                    "replay: sampling",
+                    wanted=f"an inner transform that reports a metric {_PRIORITY!r} once, of "
+                    f"shape {wanted[1:]}",
+                    got=f"{got}",
+                    fix="Learn within by a loss that reports it, such as fx.q_loss(); report it "
+                    "in the metrics of your own stage; or draw with sampling=fx.uniform().",
+                )
+            )
+        return {k: v for k, v in metrics.items() if k not in found}, {_PRIORITY: metrics[found[0]]}
+
+    def _check_length(self, stride: int) -> None:
+        if self.length < stride:
+            raise HyperparameterError(
+                explain(
+                    "replay: length",
+                    wanted=f"at least the rollout's num_steps, {stride}: the agent's memory is "
+                    "known where a rollout begins, and so windows begin there",
+                    got=f"{self.length}",
+                    fix="Raise length, or lower num_steps of the rollout.",
+                )
+            )
 
     def _rows(self, num_envs: int, num_steps: int) -> int:
         """As many as the capacity holds whole rollouts of."""
@@ -117,12 +176,13 @@ def replay(
     warmup: int | None = None,
     updates_per_step: int = 1,
     length: int = 1,
+    sampling: AbstractSampling | None = None,
 ) -> Replay:
     """Remember what comes, and run `inner` on what is drawn from memory.
 
     Lin 1992, "Self-Improving Reactive Agents Based on Reinforcement Learning, Planning and
     Teaching"; Mnih et al. 2015, "Human-level control through deep reinforcement learning".
-    Windows are drawn uniformly, with replacement. The data is given on unchanged.
+    Windows are drawn with replacement. The data is given on unchanged.
 
     **Arguments:**
 
@@ -133,13 +193,18 @@ def replay(
     - `warmup`: how many steps must be there before `inner` is run, by default `batch_size`;
       and a whole window.
     - `updates_per_step`: how often it is run in each update.
-    - `length`: of a window, in steps of one environment: `n` for targets over n steps.
+    - `length`: of a window, in steps of one environment: `n` for targets over n steps. For an
+      agent with memory, whose memory at a window's start comes with it, windows begin where
+      rollouts did, and `length` is at least the rollout's `num_steps`.
+    - `sampling`: [`uniform`][lerax_fx.uniform] (the default) or
+      [`prioritized`][lerax_fx.prioritized].
 
     Metrics are means over the runs of `inner`; NaN while there is none.
 
     **Raises:** `HyperparameterError` for a count below 1, a warmup larger than the capacity,
     a batch larger than the warmup, or, when traced, a capacity too small for a rollout;
-    `WiringError` if `inner` wants other data than transitions.
+    `WiringError` if `inner` wants other data than transitions, or, when traced, if it does
+    not report the priorities that the sampling wants.
     """
     check_is_transform("replay: inner", inner)
     check_within("replay", inner, Transitions)
@@ -158,6 +223,22 @@ def replay(
         warmup,
         check_count("replay: updates_per_step", updates_per_step),
         check_count("replay: length", length),
+        _checked_sampling(sampling),
+    )
+
+
+def _checked_sampling(sampling: Any) -> AbstractSampling:
+    if sampling is None:
+        return uniform()
+    if isinstance(sampling, AbstractSampling):
+        return sampling
+    raise WiringError(
+        explain(
+            "replay: sampling",
+            wanted="a way to draw windows",
+            got=f"{sampling!r}",
+            fix="Pass fx.uniform() or fx.prioritized().",
+        )
     )
 
 

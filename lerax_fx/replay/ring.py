@@ -5,10 +5,10 @@ from typing import Any, final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 
 from lerax_fx.data.transitions import Transitions
-from lerax_fx.types import Count, Key
+from lerax_fx.types import Count, Key, Tree
 
 
 @final
@@ -16,12 +16,19 @@ class Ring(eqx.Module):
     """The last `rows` steps of each of `num_envs` environments, which step together.
 
     - `steps`: one axis of `rows * num_envs`: all environments' first step, their second, ...
-    - `written`: how many rows were written so far.
+    - `position`: the row to be written next, from 0 to `rows - 1`.
+    - `filled`: how many rows hold steps. Neither number grows without end: a count of all rows
+      that were ever written would overflow.
+    - `memories`: for agents with memory, what they remembered before every `stride`-th row; the
+      steps of a rollout are so many rows, and windows begin where a rollout did.
     """
 
     steps: Transitions
-    written: Count
+    position: Count
+    filled: Count
     rows: int = eqx.field(static=True)
+    memories: Tree = None
+    stride: int = eqx.field(static=True, default=1)
 
     @staticmethod
     def empty(like: Transitions, rows: int) -> "Ring":
@@ -30,39 +37,78 @@ class Ring(eqx.Module):
         def room(leaf: Any) -> Array:
             return jnp.zeros((rows * leaf.shape[0], *leaf.shape[2:]), leaf.dtype)
 
-        return Ring(jax.tree.map(room, like), jnp.zeros((), jnp.int32), rows)
+        # Two arrays: one and the same could not be donated twice.
+        position, filled = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
+        steps = jax.tree.map(room, like.without_memory)
+        if not jax.tree.leaves(like.memory):
+            return Ring(steps, position, filled, rows)
+        stride = like.reward.shape[1]
+
+        def starts(leaf: Any) -> Array:
+            return jnp.zeros((rows // stride * leaf.shape[0], *leaf.shape[1:]), leaf.dtype)
+
+        return Ring(steps, position, filled, rows, jax.tree.map(starts, like.memory), stride)
 
     @property
     def num_envs(self) -> int:
         return self.steps.reward.shape[0] // self.rows
 
-    @property
-    def filled(self) -> Count:
-        """How many rows hold steps."""
-        return jnp.minimum(self.written, self.rows)
-
     def add(self, new: Transitions) -> "Ring":
         """With the steps `(num_envs, time)` written; `time` divides `rows`."""
         count = new.reward.shape[1]
-        start = self.written % self.rows * self.num_envs
+        start = self.position * self.num_envs
 
         def write(old: Array, leaf: Array) -> Array:
             rows = jax.lax.collapse(jnp.swapaxes(leaf, 0, 1), 0, 2)
             return jax.lax.dynamic_update_slice_in_dim(old, rows, start, axis=0)
 
-        return Ring(jax.tree.map(write, self.steps, new), self.written + count, self.rows)
+        steps = jax.tree.map(write, self.steps, new.without_memory)
+        memories = self.memories
+        if jax.tree.leaves(memories):
+            place = self.position // self.stride * self.num_envs
 
-    def windows(self, key: Key, number: int, length: int) -> Int[Array, "number length"]:
-        """Where to find windows of `length` steps of one environment, each as likely.
+            def write_memory(old: Array, leaf: Array) -> Array:
+                return jax.lax.dynamic_update_slice_in_dim(old, leaf, place, axis=0)
+
+            memories = jax.tree.map(write_memory, memories, new.memory)
+        position = (self.position + count) % self.rows
+        filled = jnp.minimum(self.filled + count, self.rows)
+        return Ring(steps, position, filled, self.rows, memories, self.stride)
+
+    def starts(self, key: Key, number: int, length: int) -> Int[Array, " number"]:
+        """Places where windows of `length` steps of one environment begin, each as likely.
 
         Meaningless while fewer than `length` rows are filled.
         """
-        starts = jnp.maximum(self.filled - length + 1, 1) * self.num_envs
+        rows = jnp.maximum((self.filled - length) // self.stride + 1, 1)
+        starts = rows * self.num_envs
         # A remainder prefers small numbers by less than one part in `2**32 / starts`.
         drawn = jax.random.bits(key, (number,)) % starts.astype(jnp.uint32)
-        oldest = (self.written - self.filled) % self.rows * self.num_envs
-        first = oldest + drawn.astype(jnp.int32)
-        return (first[:, None] + jnp.arange(length) * self.num_envs) % (self.rows * self.num_envs)
+        row, env = jnp.divmod(drawn.astype(jnp.int32), self.num_envs)
+        oldest = (self.position - self.filled) % self.rows * self.num_envs
+        first = oldest + row * self.stride * self.num_envs + env
+        return first % (self.rows * self.num_envs)
+
+    def begins_window(self, age: Int[Array, "*ages"], length: int) -> Bool[Array, "*ages"]:
+        """Whether a row, the newest of age 0, is there and as many after it as a window takes."""
+        begins = (age >= length - 1) & (age < self.filled)
+        return begins & ((self.position - 1 - age) % self.stride == 0)
+
+    def places_of(self, age: Int[Array, " ages"]) -> Int[Array, "ages environments"]:
+        """The places of rows, the newest of age 0."""
+        row = (self.position - 1 - age) % self.rows
+        return row[:, None] * self.num_envs + jnp.arange(self.num_envs)
+
+    def windows(self, first: Int[Array, "*batch"], length: int) -> Int[Array, "*batch length"]:
+        """The places of windows of `length` steps of one environment, which begin at `first`."""
+        later = jnp.arange(length) * self.num_envs
+        return (first[..., None] + later) % (self.rows * self.num_envs)
+
+    def memory_before(self, first: Int[Array, "*batch"]) -> Tree:
+        """What was remembered at the start of windows."""
+        row, env = jnp.divmod(first, self.num_envs)
+        index = row // self.stride * self.num_envs + env
+        return jax.tree.map(lambda x: x.at[index].get(mode="promise_in_bounds"), self.memories)
 
     def take(self, index: Int[Array, "..."]) -> Transitions:
         """The steps at places."""

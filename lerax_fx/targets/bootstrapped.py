@@ -38,4 +38,4 @@ def bootstrapped(
     observation, action = jax.tree.map(lambda x: x[:, :starts], (data.observation, data.action))
     # Selected, not multiplied by 0: what a terminal observation is worth may be anything.
     onwards = jnp.where(ahead.discount == 0.0, 0.0, ahead.discount * values)
-    return Targets(observation, action, ahead.reward + onwards)
+    return Targets(observation, action, ahead.reward + onwards, data.weight)

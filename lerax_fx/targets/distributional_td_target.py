@@ -53,7 +53,7 @@ class DistributionalTDTarget(Transform[Transitions, DistributionTargets]):
         atoms = reward + jnp.where(discount == 0.0, 0.0, discount * returns.atoms)
         starts = atoms.shape[1]
         observation, action = jax.tree.map(lambda x: x[:, :starts], (data.observation, data.action))
-        out = DistributionTargets(observation, action, atoms, returns.probabilities)
+        out = DistributionTargets(observation, action, atoms, returns.probabilities, data.weight)
         return Step(agent, state, out)
 
     def _returns(self, agent: Any, target_agent: Any, observation: Tree) -> Any:

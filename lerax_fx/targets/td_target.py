@@ -5,11 +5,13 @@ from typing import Any, final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from lerax_fx.agents.action_values import action_values
+from lerax_fx.agents.remembered_values import check_remembered, values_after
 from lerax_fx.core.arguments import known_names
 from lerax_fx.core.bounds import Fraction, Interval, check_count, check_flag, check_number
+from lerax_fx.core.memory import has_memory
 from lerax_fx.core.transform import Step, Transform
 from lerax_fx.data.targets import Targets
 from lerax_fx.data.transitions import Transitions
@@ -67,32 +69,53 @@ class TDTarget(Transform[Transitions, Targets]):
         bootstraps = jax.vmap(lambda window: bootstrap(self.name, window, self.n, self.discount))(
             data
         )
-        values = self._values(agent, target_agent, bootstraps.observation)
+        values = self._values(agent, target_agent, data, bootstraps)
         # Selected, not multiplied by 0: what a terminal observation is worth may be anything.
         onwards = jnp.where(bootstraps.discount == 0.0, 0.0, bootstraps.discount * values)
         target = bootstraps.reward + onwards
         starts = target.shape[1]
-        observation, action = jax.tree.map(lambda x: x[:, :starts], (data.observation, data.action))
-        out = Targets(observation, action, target)
+        observation, action, resets = jax.tree.map(
+            lambda x: x[:, :starts], (data.observation, data.action, data.resets)
+        )
+        out = Targets(observation, action, target, data.weight, data.memory, resets)
         return Step(agent, state, out)
 
-    def _values(self, agent: Any, target_agent: Any, observation: Tree) -> Float[Array, "..."]:
-        values = action_values("td_target", target_agent, observation, 2)
+    def _values(
+        self, agent: Any, target_agent: Any, data: Transitions, bootstraps: "Bootstrap"
+    ) -> Float[Array, "..."]:
+        values = _values_ahead(self.name, target_agent, data, bootstraps)
         if not self.double:
             return values.max(axis=-1)
-        best = action_values("td_target", agent, observation, 2).argmax(axis=-1)
+        best = _values_ahead(self.name, agent, data, bootstraps).argmax(axis=-1)
         return jnp.take_along_axis(values, best[..., None], axis=-1)[..., 0]
+
+
+def _values_ahead(
+    where: str, agent: Any, data: Transitions, bootstraps: "Bootstrap"
+) -> Float[Array, "batch starts actions"]:
+    """Of all actions, where the sums of rewards end."""
+    if not has_memory(agent):
+        return action_values(where, agent, bootstraps.observation, 2)
+    check_remembered(f"{where}: data", data.memory)
+
+    def ahead(window: Transitions, place: Int[Array, " starts"]) -> Float[Array, "starts actions"]:
+        seen = window.observation, window.resets, window.next_observation
+        return values_after(where, agent, window.memory, *seen)[place]
+
+    return jax.vmap(ahead)(data, bootstraps.place)
 
 
 @final
 class Bootstrap(eqx.Module):
     """For each step of a trajectory that `n` follow, or an end: the discounted rewards, and
-    the observation whose value is added to them with `discount`: 0 where terminated.
+    the observation whose value is added to them with `discount`, 0 where terminated; and which
+    step of the trajectory led to it.
     """
 
     reward: Float[Array, "*starts"]
     discount: Float[Array, "*starts"]
     observation: Tree
+    place: Int[Array, "*starts"]
 
 
 def bootstrap(where: str, window: Transitions, n: int, discount: Fraction) -> Bootstrap:
@@ -124,7 +147,7 @@ def bootstrap(where: str, window: Transitions, n: int, discount: Fraction) -> Bo
         total = jnp.sum(jnp.where(within, powers * reward, 0.0))
         onwards = jnp.where(terminated[last], 0.0, powers[last] * discount)
         observation = jax.tree.map(lambda x: x[start + last], window.next_observation)
-        return Bootstrap(total, onwards, observation)
+        return Bootstrap(total, onwards, observation, start + last)
 
     return jax.vmap(one)(jnp.arange(starts))
 
@@ -143,7 +166,8 @@ def td_target(
 
     Mnih et al. 2015, "Human-level control through deep reinforcement learning", algorithm 1.
     A sum ends where its episode ends; then `Q'` is of the observation before the reset, if
-    the episode was truncated, and left out if it terminated.
+    the episode was truncated, and left out if it terminated. An agent with memory remembers
+    the window up to there, from the memory it had at its start.
 
     **Arguments:**
 

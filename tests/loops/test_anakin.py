@@ -234,3 +234,13 @@ def test_an_agent_with_functions_for_leaves_trains_too():
     plain, expected = train(agent, KEY)
     assert odd.note is jnp.tanh
     assert_same_bits((odd.inner, metrics), (plain, expected))
+
+
+def test_steps_stay_at_the_largest_number_once_there():
+    largest = np.iinfo(np.int32).max
+    agent = fx.actor_critic("CartPole-v1", key=KEY)
+    train = fx.anakin_loop(fx.rollout("CartPole-v1", num_envs=2, num_steps=5), 3)
+    state = train.init(agent, KEY)
+    state = eqx.tree_at(lambda s: s.algorithm.steps, state, jnp.asarray(largest - 15, jnp.int32))
+    _, metrics = train.step(state, 3)
+    assert metrics["steps"].tolist() == [largest - 5, largest, largest]

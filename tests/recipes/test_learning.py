@@ -74,7 +74,14 @@ def test_ppo_learns_breakout():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [{}, {"double": True, "dueling": True, "n": 3}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"double": True, "dueling": True, "n": 3},
+        {"prioritized": True, "learning_rate": 6.25e-5},
+    ],
+)
 def test_dqn_learns_cartpole(options):
     assert reaches(475.0, evaluated(dqn, "CartPole-v1", **options))
 

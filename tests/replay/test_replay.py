@@ -44,7 +44,9 @@ def test_a_ring_is_a_list_of_the_last_steps(number, times, seed, length):
     assert int(ring.filled) == len(remembered)
     if len(remembered) < length:
         return
-    rewards = np.asarray(ring.take(ring.windows(jax.random.key(seed), 32, length)).reward)
+    rewards = np.asarray(
+        ring.take(ring.windows(ring.starts(jax.random.key(seed), 32, length), length)).reward
+    )
     assert rewards.shape == (32, length)
     # One environment, one step after the other, all of them remembered.
     np.testing.assert_array_equal(np.diff(rewards), 1.0)
@@ -53,7 +55,7 @@ def test_a_ring_is_a_list_of_the_last_steps(number, times, seed, length):
 
 def test_all_fields_stay_together():
     ring = filled(9)
-    taken = ring.take(ring.windows(KEY, 64, 2))
+    taken = ring.take(ring.windows(ring.starts(KEY, 64, 2), 2))
     np.testing.assert_array_equal(taken.observation[..., 0], taken.reward)
     np.testing.assert_array_equal(taken.action, taken.reward)
     np.testing.assert_array_equal(taken.next_observation, -taken.reward)
@@ -63,12 +65,26 @@ def test_all_fields_stay_together():
 @pytest.mark.parametrize("length", [1, 3])
 def test_windows_are_drawn_uniformly(count, length):
     ring, number = filled(count), 20_000
-    rewards = np.asarray(ring.take(ring.windows(KEY, number, length)).reward[:, 0])
+    rewards = np.asarray(
+        ring.take(ring.windows(ring.starts(KEY, number, length), length)).reward[:, 0]
+    )
     starts = range(max(0, count - ROWS), count - length + 1)
     expected = [env * 1000 + start for env in range(ENVS) for start in starts]
     values, counts = np.unique(rewards, return_counts=True)
     np.testing.assert_array_equal(values, expected)
     assert stats.chisquare(counts).pvalue > 1e-3
+
+
+def test_a_ring_counts_no_further_than_its_rows():
+    """So that nothing overflows, however long a run is."""
+    seen = [(int(ring.position), int(ring.filled)) for ring in map(filled, (3, 6, 31))]
+    assert seen == [(3, 3), (0, ROWS), (1, ROWS)]
+
+
+def test_a_ring_can_be_donated():
+    ring = Ring.empty(steps(0, 1), ROWS)
+    ring = jax.jit(Ring.add, donate_argnums=0)(ring, steps(0, 1))
+    assert int(ring.filled) == 1
 
 
 def learner(**options):
@@ -180,7 +196,8 @@ def test_transitions_are_the_steps_of_the_rollout():
     rollout = jax.jit(collect.update)(agent, collect.init(agent, KEY), None, KEY).out
     assert bool(rollout.truncated.any())
     transitions = fx.Transitions.of(rollout)
-    for name in vars(transitions):
+    assert transitions.weight is None
+    for name in vars(transitions).keys() - {"weight"}:
         np.testing.assert_array_equal(getattr(transitions, name), getattr(rollout, name))
 
 

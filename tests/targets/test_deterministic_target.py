@@ -1,5 +1,7 @@
 """Targets of a deterministic policy's critics against numpy, ends in any pattern included."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -198,6 +200,29 @@ def test_the_critics_loss_is_that_by_hand(num_critics):
     assert len(each) == num_critics
     np.testing.assert_allclose(loss, wanted, rtol=1e-5)
     np.testing.assert_allclose(metrics["action_value"], each.mean(), rtol=1e-4)
+
+
+def test_the_critics_loss_counts_windows_by_their_weights_and_reports_what_is_left_to_learn():
+    agent, weight = made(0, num_critics=2), np.array([0.1, 1.0, 0.5], np.float32)
+    data = dataclasses.replace(learnt(), weight=jnp.asarray(weight))
+    each = values(agent, np.asarray(data.observation), np.asarray(data.action))
+    errors = np.abs(each - np.asarray(data.target))
+    loss, metrics = fx.critic_loss()(agent, data)
+    wanted = sum((weight[:, None] * error**2).mean() / 2 for error in errors)
+    np.testing.assert_allclose(loss, wanted, rtol=1e-5)
+    apart = errors.mean(0)
+    np.testing.assert_allclose(
+        metrics["priority"], 0.9 * apart.max(1) + 0.1 * apart.mean(1), rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("target", [fx.deterministic_target(), fx.soft_target()])
+def test_weights_come_with_targets(target):
+    agent = fx.soft_actor_critic(SPACES, key=KEY, widths=(4,))
+    agent = agent if target.name == "soft_target" else AGENT
+    data = dataclasses.replace(transitions(0), weight=jnp.arange(float(BATCH)))
+    out = target.update(agent, target.init(agent, KEY), data, KEY).out
+    np.testing.assert_array_equal(out.weight, data.weight)
 
 
 def test_the_actors_loss_is_that_by_hand():

@@ -345,6 +345,7 @@ PLANTS = {
         "DistributionalQAgent._returns",
         "outputs",
     ),
+    "burn_in: steps as a float": Plant(fx.burn_in, 5, 5.0, "burn_in", "steps"),
     "periodic: a period as a float": Plant(fx.periodic, 50, 50.0, "periodic", "period"),
     "polyak: the step sizes of three runs": Plant(fx.polyak, 0.5, RUNS, "polyak", "step_size"),
     "epsilon_greedy: the epsilons of three runs": Plant(
@@ -580,6 +581,15 @@ PLANTS = {
         "RecurrentActorCritic.step",
         "memory",
     ),
+    "RecurrentQAgent: a batch of memories": Plant(
+        lambda memory: fx.gru_q_agent((BOX, fx.Discrete(3)), key=KEY, width=4).step(
+            memory, jnp.zeros(2)
+        ),
+        jnp.zeros(4),
+        jnp.zeros((3, 4)),
+        "RecurrentQAgent.step",
+        "memory",
+    ),
     "QAgent: resets as floats": Plant(
         lambda resets: unrolled(Q_AGENT, jnp.zeros(2), resets),
         jnp.zeros(4, bool),
@@ -764,6 +774,7 @@ HYPERPARAMETERS = {
     ("q_lambda_returns", "lambda_"): lambda value: updated(
         fx.q_lambda_returns(lambda_=value), ROLLOUT
     ),
+    ("prioritized", "exponent"): lambda value: fx.prioritized(exponent=value),
     ("td_target", "discount"): lambda value: fx.td_target(discount=value),
     ("deterministic_target", "discount"): lambda value: fx.deterministic_target(discount=value),
     ("soft_target", "discount"): lambda value: fx.soft_target(discount=value),
@@ -814,6 +825,7 @@ MAKERS = {
     "actor_critic": lambda key: fx.actor_critic(SPACES, key=key, width=4),
     "mlp_actor_critic": lambda key: fx.mlp_actor_critic(SPACES, key=key, width=4),
     "cnn_actor_critic": lambda key: fx.cnn_actor_critic(IMAGES, key=key, width=4),
+    "gru_q_agent": lambda key: fx.gru_q_agent((BOX, fx.Discrete(3)), key=key, width=4),
     "gru_actor_critic": lambda key: fx.gru_actor_critic(SPACES, key=key, width=4),
     "q_agent": lambda key: fx.q_agent((BOX, fx.Discrete(3)), key=key, widths=(4,)),
     "categorical_q_agent": lambda key: fx.categorical_q_agent(
@@ -877,13 +889,15 @@ NOTHING_TO_CHECK = {
     # Code outside of the package is not checked; what it gives is, where it is used.
     "it is for others to define": {
         *("AbstractActorCritic", "ActorCritic", "AbstractExploration", "AbstractPolicy"),
+        "AbstractSampling",
         *("Space", "Transform"),
     },
     "it holds or takes trees of any shape": {
         *("Encoding", "Inside", "WrapperState", "named_hyperparameters", "partition"),
     },
     "it takes no arrays": {
-        *("action_bounds", "describe", "make", "image_encoding", "policy_for", "vector_encoding"),
+        *("action_bounds", "describe", "make", "image_encoding", "policy_for", "uniform"),
+        "vector_encoding",
     },
     "its checks are its own, and always on": {"check_env", "loss_term"},
 }

@@ -1,0 +1,75 @@
+"""Memory made fresh by the first steps of a window."""
+
+from dataclasses import replace
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from lerax_fx.agents.remembered_values import check_remembered
+from lerax_fx.core.arguments import known_names
+from lerax_fx.core.bounds import check_count
+from lerax_fx.core.transform import Step, Transform
+from lerax_fx.data.transitions import Transitions
+from lerax_fx.errors import WiringError, explain
+from lerax_fx.types import Key, Tree
+
+
+@final
+class BurnIn(Transform[Transitions, Transitions]):
+    """See [`burn_in`][lerax_fx.burn_in]."""
+
+    steps: int = eqx.field(static=True)
+
+    @property
+    def draws(self) -> int:
+        return 0
+
+    def init(self, agent: Tree, key: Key) -> tuple[()]:
+        del agent, key
+        return ()
+
+    def update(
+        self, agent: Any, state: tuple[()], data: Transitions, key: Key
+    ) -> Step[Transitions]:
+        del key
+        check_remembered("burn_in: data", data.memory)
+        length = data.reward.shape[1]
+        if length <= self.steps:
+            raise WiringError(
+                explain(
+                    "burn_in: steps",
+                    wanted=f"windows of more than {self.steps} steps",
+                    got=f"{length}",
+                    fix=f"Draw longer ones: fx.replay(..., length={self.steps + 1}).",
+                )
+            )
+
+        def remember(window: Transitions) -> Tree:
+            first = jax.tree.map(lambda x: x[: self.steps], (window.observation, window.resets))
+            memory, _, _ = agent.unroll(window.memory, *first)
+            over = window.done[self.steps - 1]
+            return jax.tree.map(lambda a, b: jnp.where(over, a, b), agent.initial_memory(), memory)
+
+        rest = jax.tree.map(lambda x: x[:, self.steps :], replace(data, weight=None, memory=None))
+        out = replace(rest, weight=data.weight, memory=jax.vmap(remember)(data))
+        return Step(agent, state, out)
+
+
+@known_names
+def burn_in(steps: int) -> BurnIn:
+    """Go through the first steps of each window only to make the memory for the others.
+
+        replay(chain(burn_in(20), td_target(...), minimize(...)), length=60, ...)
+
+    Kapturowski et al. 2019, "Recurrent Experience Replay in Distributed Reinforcement
+    Learning" (R2D2), section 3: what an agent remembered when it acted is not what it would
+    remember now; after a few steps it nearly is. The agent as it is makes the memory, for its
+    target network as well; no gradient goes through it. The steps are then gone from the
+    window.
+
+    **Raises:** `HyperparameterError` if `steps` is not an int of at least 1; `WiringError`, when
+    traced, for windows that are not longer, or without memory.
+    """
+    return BurnIn(check_count("burn_in: steps", steps))
