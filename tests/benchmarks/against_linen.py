@@ -25,9 +25,10 @@ import flax.linen as nn
 import gymnax
 import jax
 import jax.numpy as jnp
-import lerax_fx as fx
 import optax
 from comparison import machine, prepare, ratios
+
+import lerax_fx as fx
 
 ENV = "CartPole-v1"
 WIDTH = 64

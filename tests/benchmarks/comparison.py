@@ -209,7 +209,9 @@ def machine() -> dict[str, Any]:
 def options(title: str, other: str = "PureJaxRL", steps: int = 500_000) -> argparse.ArgumentParser:
     """The flags that all comparisons have."""
     parser = argparse.ArgumentParser(description=title)
-    parser.add_argument(f"--{other.lower()}", type=Path, required=True, help=f"a checkout of {other}")
+    parser.add_argument(
+        f"--{other.lower()}", type=Path, required=True, help=f"a checkout of {other}"
+    )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=1, help="trained at once, under vmap")
     parser.add_argument("--total-steps", type=int, default=steps)

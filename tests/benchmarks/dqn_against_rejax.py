@@ -9,10 +9,11 @@ How they are compared is said in `comparison.py` and `rejax_programs.py`.
 
 from typing import Any
 
-import lerax_fx as fx
 import optax
 from comparison import compare, options, prepare, report
 from rejax_programs import our_program, our_return, rejax_program, rejax_return
+
+import lerax_fx as fx
 
 ENV = "CartPole-v1"
 NUM_ENVS = 10

@@ -20,7 +20,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import lerax_fx as fx
 import numpy as np
 import optax
 from comparison import compare, options, prepare, report
@@ -34,6 +33,7 @@ from rejax_programs import (
     rejax_return,
 )
 
+import lerax_fx as fx
 from recipes.sac import log_temperature
 from recipes.td3 import actor, critic
 
@@ -208,9 +208,7 @@ def our_curve(name: str, make: Make, key: Any, *, greedy: bool) -> list[float]:
         state = loop.init(agent, train_key)
 
         def evaluation(agent: Any, key: Any) -> Any:
-            episodes = fx.evaluate(
-                env, agent, key, num_episodes=EVALUATION_EPISODES, greedy=greedy
-            )
+            episodes = fx.evaluate(env, agent, key, num_episodes=EVALUATION_EPISODES, greedy=greedy)
             return episodes.episode_return.mean()
 
         keys = jax.random.split(evaluate_key, CURVE_POINTS + 1)
@@ -260,9 +258,7 @@ def main() -> None:
         rows[kind] = compare(
             {
                 "lerax_fx": our_program(SPEED_ENV, make, chosen.total_steps),
-                "Rejax": rejax_program(
-                    chosen.rejax, kind, SPEED_ENV, settings, chosen.total_steps
-                ),
+                "Rejax": rejax_program(chosen.rejax, kind, SPEED_ENV, settings, chosen.total_steps),
             },
             {"lerax_fx": our_return, "Rejax": rejax_return},
             steps=chosen.total_steps,
