@@ -26,7 +26,7 @@ class Packed:
         return jax.tree.unflatten(self.structure, self.leaves)
 
     def __getattr__(self, name: str) -> Any:
-        # Also what copy and pickle look for before there is an agent.
+        # Also what copy looks for before there is an agent.
         if name.startswith("__") or name in ("leaves", "structure"):
             raise AttributeError(name)
         return getattr(self.agent, name)

@@ -1,7 +1,6 @@
 """A packed agent is the agent."""
 
 import copy
-import pickle
 
 import equinox as eqx
 import jax
@@ -87,10 +86,9 @@ def test_a_loop_trains_it_as_it_trains_the_agent(agent):
     assert same(packed_metrics, metrics)
 
 
-def test_it_is_copied_and_pickled(agent):
+def test_it_can_be_copied(agent):
     packed = fx.packed(agent)
-    assert same(copy.deepcopy(packed).leaves, packed.leaves)
-    assert same(pickle.loads(pickle.dumps(packed)).agent, packed.agent)
+    assert same(copy.deepcopy(packed).agent, packed.agent)
 
 
 def test_leaves_that_are_no_arrays_are_refused():

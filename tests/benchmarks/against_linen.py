@@ -11,6 +11,8 @@ that holds its weights. Each row is measured inside of a scanned loop, and with 
 call a step from Python; there the agent is the module itself, or `fx.packed`. The last row
 is the library's own full step, `rollout`, `gae` and `minimize` in a chain compiled by
 `compile_step`, against Linen's.
+
+On a busy machine, `NPROC=1` and `--cpu-time` count what the process itself took.
 """
 
 import argparse
@@ -185,7 +187,9 @@ def whole_step_of_stages(steps: int) -> Callable[[], Any]:
     return run
 
 
-def measure(runs: dict[str, Callable[[], Any]], steps: int, repeats: int) -> dict[str, Any]:
+def measure(
+    runs: dict[str, Callable[[], Any]], steps: int, repeats: int, clock: Callable[[], float]
+) -> dict[str, Any]:
     """Microseconds a step, in turns; `Linen` is what the others are compared with."""
     for run in runs.values():
         jax.block_until_ready(run())
@@ -193,9 +197,9 @@ def measure(runs: dict[str, Callable[[], Any]], steps: int, repeats: int) -> dic
     for repeat in range(repeats):
         names = list(runs) if repeat % 2 else list(runs)[::-1]
         for name in names:
-            began = time.perf_counter()
+            began = clock()
             jax.block_until_ready(runs[name]())
-            took[name].append((time.perf_counter() - began) / steps * 1e6)
+            took[name].append((clock() - began) / steps * 1e6)
     return {
         "microseconds": {name: statistics.median(each) for name, each in took.items()},
         "ratio": {
@@ -218,9 +222,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=11)
     parser.add_argument("--calls", type=int, default=1_000)
     parser.add_argument("--loop-steps", type=int, default=20_000)
+    parser.add_argument("--cpu-time", action="store_true", help="instead of the wall clock's")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     prepare()
+    clock = time.process_time if chosen.cpu_time else time.perf_counter
     key = jax.random.key(0)
     network = LinenActorCritic()
     agent = fx.actor_critic(ENV, key=key)
@@ -234,7 +240,9 @@ def main() -> None:
             "lerax_fx": in_a_loop(module.rows[name], module.start, chosen.loop_steps),
             "Linen": in_a_loop(linen.rows[name], linen.start, chosen.loop_steps),
         }
-        results["inside of a loop"][name] = measure(looped, chosen.loop_steps, chosen.repeats)
+        results["inside of a loop"][name] = measure(
+            looped, chosen.loop_steps, chosen.repeats, clock
+        )
         called = {
             "fx.packed": one_call_a_step(packed.rows[name], packed.start, chosen.calls),
             "module": one_call_a_step(module.rows[name], module.start, chosen.calls),
@@ -242,7 +250,9 @@ def main() -> None:
         }
         if name == "full step":
             called["compile_step"] = whole_step_of_stages(chosen.calls)
-        results["one jitted call a step"][name] = measure(called, chosen.calls, chosen.repeats)
+        results["one jitted call a step"][name] = measure(
+            called, chosen.calls, chosen.repeats, clock
+        )
     if chosen.json:
         print(json.dumps({"machine": machine(), "results": results}))
         return
