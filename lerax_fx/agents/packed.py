@@ -1,5 +1,6 @@
 """An agent as one flat list of arrays, for jitted functions called once a step."""
 
+import copy
 from typing import Any, final
 
 import jax
@@ -30,6 +31,10 @@ class Packed:
         if name.startswith("__") or name in ("leaves", "structure"):
             raise AttributeError(name)
         return getattr(self.agent, name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Packed":
+        # The structure is immutable, and Equinox's does not survive being copied.
+        return Packed(copy.deepcopy(self.leaves, memo), self.structure)
 
 
 jax.tree_util.register_dataclass(Packed, data_fields=("leaves",), meta_fields=("structure",))

@@ -61,7 +61,7 @@ def partition(tree: Any) -> tuple[list[Any], Structure]:
 def numbers_in(tree: Any, structure: Structure) -> list[Any]:
     """What [`partition`][] finds in a PyTree that is known to be of this structure.
 
-    Where every leaf is a number it takes 30 us for PPO's agent instead of 140: that is paid
+    Where every leaf is a number it takes 16 us for PPO's agent instead of 38, and that is paid
     in each step of a run that is called from Python.
     """
     return jax.tree.leaves(tree) if structure.only_numbers else partition(tree)[0]
