@@ -39,7 +39,6 @@ from recipes.td3 import actor, critic
 
 SPEED_ENV = "Pendulum-v1"
 SPEED_STEPS = 10_000
-CURVE_STEPS = 50_000
 CURVE_POINTS = 10
 CURVE_SEEDS = 3
 DELAY = 2  # Rejax's policy_delay everywhere
@@ -198,27 +197,30 @@ def replayed(learn: Any, settings: dict[str, Any], updates_per_step: int) -> Any
 OURS: dict[str, Callable[[str, dict[str, Any]], Make]] = {"sac": sac, "td3": td3}
 
 
-def our_curve(name: str, make: Make, key: Any, *, greedy: bool) -> list[float]:
+def our_curve(name: str, make: Make, steps: int, key: Any, *, greedy: bool) -> list[float]:
     """The mean return of evaluations, over all seeds, at the start and after each piece."""
     env = fx.make(name)
 
     def train(key: Any) -> Any:
         agent_key, train_key, evaluate_key = jax.random.split(key, 3)
-        agent, loop = make(agent_key, CURVE_STEPS)
+        agent, loop = make(agent_key, steps)
         state = loop.init(agent, train_key)
 
         def evaluation(agent: Any, key: Any) -> Any:
             episodes = fx.evaluate(env, agent, key, num_episodes=EVALUATION_EPISODES, greedy=greedy)
             return episodes.episode_return.mean()
 
-        keys = jax.random.split(evaluate_key, CURVE_POINTS + 1)
-        means = [evaluation(state.agent, keys[0])]
-        for evaluate_key in keys[1:]:
+        def piece(state: Any, key: Any) -> tuple[Any, Any]:
             state, _ = loop.step(state, loop.num_updates // CURVE_POINTS)
-            means.append(evaluation(state.agent, evaluate_key))
-        return jnp.stack(means)
+            return state, evaluation(state.agent, key)
 
-    means = jax.vmap(train)(jax.random.split(key, CURVE_SEEDS))
+        first, *keys = jax.random.split(evaluate_key, CURVE_POINTS + 1)
+        before = evaluation(state.agent, first)
+        _, after = jax.lax.scan(piece, state, jnp.stack(keys))
+        return jnp.concatenate([before[None], after])
+
+    # As one program, which is compiled once.
+    means = jax.jit(jax.vmap(train))(jax.random.split(key, CURVE_SEEDS))
     return [float(mean) for mean in means.mean(axis=0)]
 
 
@@ -228,16 +230,17 @@ def rejax_curve(algorithm: Any, key: Any) -> list[float]:
     return [float(mean) for mean in returns.mean(axis=(0, 2))]
 
 
-def show_curves(checkout: Any, name: str) -> None:
+def show_curves(checkout: Any, name: str, total_steps: int, kinds: list[str]) -> None:
     key = jax.random.key(0)
-    steps = [CURVE_STEPS // CURVE_POINTS * i for i in range(CURVE_POINTS + 1)]
+    steps = [total_steps // CURVE_POINTS * i for i in range(CURVE_POINTS + 1)]
     print(f"{name}: mean return of {EVALUATION_EPISODES} episodes and {CURVE_SEEDS} seeds")
     print(f"  {'steps':<16}" + "".join(f"{step:>9,}" for step in steps))
-    for kind, settings in MOUNTAIN_CAR.items():
-        evaluation = {"total_timesteps": CURVE_STEPS, "eval_freq": CURVE_STEPS // CURVE_POINTS}
+    for kind in kinds:
+        settings = MOUNTAIN_CAR[kind]
+        evaluation = {"total_timesteps": total_steps, "eval_freq": total_steps // CURVE_POINTS}
         algorithm = rejax_algorithm(checkout, kind, name, {**settings, **evaluation})
         # Rejax evaluates SAC's policy as it is, by sampling.
-        ours = our_curve(name, OURS[kind](name, settings), key, greedy=kind != "sac")
+        ours = our_curve(name, OURS[kind](name, settings), total_steps, key, greedy=kind != "sac")
         theirs = rejax_curve(algorithm, jax.random.PRNGKey(0))
         for owner, curve in ("lerax_fx", ours), ("Rejax", theirs):
             print(f"  {kind + ' ' + owner:<16}" + "".join(f"{mean:>9.1f}" for mean in curve))
@@ -246,11 +249,12 @@ def show_curves(checkout: Any, name: str) -> None:
 def main() -> None:
     parser = options("SAC and TD3 here against Rejax's.", "Rejax", SPEED_STEPS)
     parser.add_argument("--curves", nargs="+", metavar="ENV", help="show learning instead")
+    parser.add_argument("--curve-steps", type=int, default=50_000)
     parser.add_argument("--algorithms", nargs="+", choices=list(OURS), default=list(OURS))
     chosen = parser.parse_args()
     prepare()
     for name in chosen.curves or ():
-        show_curves(chosen.rejax, name)
+        show_curves(chosen.rejax, name, chosen.curve_steps, chosen.algorithms)
     rows: dict[str, dict[str, Any]] = {}
     for kind in () if chosen.curves else chosen.algorithms:
         settings = PENDULUM[kind]
