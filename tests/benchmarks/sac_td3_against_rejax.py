@@ -201,9 +201,14 @@ def our_curve(name: str, make: Make, steps: int, key: Any, *, greedy: bool) -> l
     """The mean return of evaluations, over all seeds, at the start and after each piece."""
     env = fx.make(name)
 
-    def train(key: Any) -> Any:
-        agent_key, train_key, evaluate_key = jax.random.split(key, 3)
-        agent, loop = make(agent_key, steps)
+    # Made before anything is traced: the bounds of some actions are arrays.
+    agent_keys, train_keys = (jax.random.split(each, CURVE_SEEDS) for each in jax.random.split(key))
+    made = [make(agent_key, steps) for agent_key in agent_keys]
+    agents = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(agent for agent, _ in made))
+    loop = made[0][1]
+
+    def train(agent: Any, key: Any) -> Any:
+        train_key, evaluate_key = jax.random.split(key)
         state = loop.init(agent, train_key)
 
         def evaluation(agent: Any, key: Any) -> Any:
@@ -220,7 +225,7 @@ def our_curve(name: str, make: Make, steps: int, key: Any, *, greedy: bool) -> l
         return jnp.concatenate([before[None], after])
 
     # As one program, which is compiled once.
-    means = jax.jit(jax.vmap(train))(jax.random.split(key, CURVE_SEEDS))
+    means = jax.jit(jax.vmap(train))(agents, train_keys)
     return [float(mean) for mean in means.mean(axis=0)]
 
 
