@@ -23,6 +23,7 @@ from lerax_fx.agents.feedforward import FeedforwardActorCritic
 from lerax_fx.agents.greedy import AbstractQAgent
 from lerax_fx.agents.linear import Linear, orthogonal
 from lerax_fx.agents.mlp import MLP
+from lerax_fx.agents.packed import Packed, packed
 from lerax_fx.agents.policies import (
     AbstractPolicy,
     ActionBounds,
@@ -70,6 +71,7 @@ __all__ = [
     "GaussianPolicy",
     "Linear",
     "MultiCategoricalPolicy",
+    "Packed",
     "QActorCritic",
     "QAgent",
     "QuantileReturns",
@@ -88,6 +90,7 @@ __all__ = [
     "image_encoding",
     "mlp_actor_critic",
     "orthogonal",
+    "packed",
     "policy_for",
     "q_agent",
     "quantile_q_agent",

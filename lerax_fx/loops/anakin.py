@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lerax_fx.core.bounds import check_count
-from lerax_fx.core.hyperparameters import Structure, combine, partition
+from lerax_fx.core.hyperparameters import Structure, combine, numbers_in, partition
 from lerax_fx.core.transform import Transform
 from lerax_fx.core.wiring import check_is_transform, check_starts
 from lerax_fx.errors import HyperparameterError, WiringError, explain
@@ -112,7 +112,7 @@ class AnakinLoop:
         compiled = steps.lower(carry, self._numbers, *static).compile()
 
         def step(state: TrainState) -> tuple[TrainState, Metrics]:
-            carry = partition(state.agent)[0], state.algorithm, state.key
+            carry = numbers_in(state.agent, structure), state.algorithm, state.key
             (trained, algorithm, key), metrics = compiled(carry, self._numbers)
             return TrainState(combine(trained, structure), algorithm, key), metrics
 

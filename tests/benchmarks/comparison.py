@@ -1,4 +1,4 @@
-"""What comparisons with PureJaxRL share: its programs, and how two are timed fairly.
+"""What comparisons share: PureJaxRL's programs, and how two programs are timed fairly.
 
 Both train from a random key to a trained agent, in one program, the networks' initial
 weights included. They run one after the other in the same process, and take turns at going
@@ -39,6 +39,9 @@ class FiveValues:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._environment, name)
+
+    def __deepcopy__(self, memo: Any) -> "FiveValues":
+        return self  # nothing in it changes, and JAX compares it by identity
 
     def step(self, key: Any, state: Any, action: Any, params: Any) -> Any:
         observation, state, reward, terminated, truncated, info = self._environment.step(
@@ -203,13 +206,15 @@ def machine() -> dict[str, Any]:
     }
 
 
-def options(title: str) -> argparse.ArgumentParser:
+def options(title: str, other: str = "PureJaxRL", steps: int = 500_000) -> argparse.ArgumentParser:
     """The flags that all comparisons have."""
     parser = argparse.ArgumentParser(description=title)
-    parser.add_argument("--purejaxrl", type=Path, required=True, help="a checkout of PureJaxRL")
+    parser.add_argument(
+        f"--{other.lower()}", type=Path, required=True, help=f"a checkout of {other}"
+    )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=1, help="trained at once, under vmap")
-    parser.add_argument("--total-steps", type=int, default=500_000)
+    parser.add_argument("--total-steps", type=int, default=steps)
     parser.add_argument("--json", action="store_true")
     return parser
 

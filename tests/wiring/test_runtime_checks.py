@@ -893,7 +893,8 @@ NOTHING_TO_CHECK = {
         *("Space", "Transform"),
     },
     "it holds or takes trees of any shape": {
-        *("Encoding", "Inside", "WrapperState", "named_hyperparameters", "partition"),
+        *("Encoding", "Inside", "Packed", "WrapperState"),
+        *("named_hyperparameters", "packed", "partition"),
     },
     "it takes no arrays": {
         *("action_bounds", "describe", "make", "image_encoding", "policy_for", "uniform"),

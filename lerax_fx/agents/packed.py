@@ -1,0 +1,68 @@
+"""An agent as one flat list of arrays, for jitted functions called once a step."""
+
+import copy
+from typing import Any, final
+
+import jax
+
+from lerax_fx.errors import WiringError, explain
+from lerax_fx.types import Tree
+
+
+@final
+class Packed:
+    """See [`packed`][lerax_fx.packed]. `agent` is the agent; what it has, this has too."""
+
+    # No equinox module: JAX takes a registered dataclass apart without calling Python.
+    leaves: tuple[Any, ...]
+    structure: Any
+
+    def __init__(self, leaves: tuple[Any, ...], structure: Any):
+        self.leaves = leaves
+        self.structure = structure
+
+    @property
+    def agent(self) -> Tree:
+        """The agent, with the arrays as they are now."""
+        return jax.tree.unflatten(self.structure, self.leaves)
+
+    def __getattr__(self, name: str) -> Any:
+        # Also what copy looks for before there is an agent.
+        if name.startswith("__") or name in ("leaves", "structure"):
+            raise AttributeError(name)
+        return getattr(self.agent, name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Packed":
+        # The structure is immutable, and Equinox's does not survive being copied.
+        return Packed(copy.deepcopy(self.leaves, memo), self.structure)
+
+
+jax.tree_util.register_dataclass(Packed, data_fields=("leaves",), meta_fields=("structure",))
+
+
+def packed(agent: Any) -> Packed:
+    """The same agent in a form that costs little to hand to a jitted function.
+
+        agent = fx.packed(agent)
+        act = jax.jit(lambda agent, observation: agent.step(None, observation))
+
+    At each call JAX takes its arguments apart, and asks Python to do so for each module in
+    an agent: for a small network that is longer than the call itself. Here there is one
+    tuple of arrays. All methods and fields of the agent are there, gradients and Optax's
+    updates come in the same form, and `.agent` gives the agent back. In a scan, or a loop
+    made by [`anakin_loop`][lerax_fx.anakin_loop], nothing is gained.
+
+    **Raises:** `WiringError` if a leaf of the agent is no array.
+    """
+    leaves, structure = jax.tree.flatten(agent)
+    for leaf in leaves:
+        if not isinstance(leaf, jax.Array):
+            raise WiringError(
+                explain(
+                    "packed: agent",
+                    wanted="an agent with only arrays for leaves",
+                    got=f"{leaf!r:.80}",
+                    fix="Make functions and sizes static fields (eqx.field(static=True)).",
+                )
+            )
+    return Packed(tuple(leaves), structure)
