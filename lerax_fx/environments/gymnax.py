@@ -6,6 +6,7 @@ Importing this module imports gymnax, which takes a while: it is left to
 
 import difflib
 import functools
+from collections.abc import Callable
 from typing import Any, cast, final
 
 import equinox as eqx
@@ -14,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from gymnax.environments import spaces as gymnax_spaces
 from gymnax.environments.environment import Environment
+from jax.core import Tracer
 
 from lerax_fx.environments.env import Env
 from lerax_fx.environments.spaces import Box, Dict, Discrete, Space, Tuple
@@ -55,11 +57,19 @@ class GymnaxEnv(Env):
 
     @property
     def action_space(self) -> Space:
-        return _convert(self.name, self.environment.action_space(self.params))
+        return self._space(self.environment.action_space)
 
     @property
     def observation_space(self) -> Space:
-        return _convert(self.name, self.environment.observation_space(self.params))
+        return self._space(self.environment.observation_space)
+
+    def _space(self, space_of: Callable[..., Any]) -> Space:
+        # Some write their bounds as arrays, which within a jitted function would be tracers
+        # that nobody knows the values of. Unless the parameters are, they need not be.
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(self.params)):
+            return _convert(self.name, space_of(self.params))
+        with jax.ensure_compile_time_eval():
+            return _convert(self.name, space_of(self.params))
 
     def initial(self, *, key: Key) -> GymnaxState:
         observation, state = self.environment.reset_env(key, self.params)

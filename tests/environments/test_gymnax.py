@@ -93,6 +93,17 @@ def test_made_twice_they_have_one_structure_and_other_numbers_do_not_matter(name
     assert partition(limited)[1] != partition(make("CartPole-v1"))[1]
 
 
+def test_spaces_are_known_while_tracing():
+    """Some environments write their bounds as arrays."""
+
+    def bounds(_):
+        space = make("Reacher-misc").action_space
+        assert not isinstance(space.high, jax.core.Tracer)
+        return jnp.asarray(space.high)
+
+    assert jax.jit(bounds)(0).shape == make("Reacher-misc").action_space.shape
+
+
 def test_parameters_can_be_traced():
     @jax.jit
     def speed(gravity):
