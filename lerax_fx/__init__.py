@@ -26,10 +26,12 @@ from lerax_fx.agents import (
     actor_critic,
     categorical_q_agent,
     cnn_actor_critic,
+    deterministic_actor_critic,
     gru_actor_critic,
     mlp_actor_critic,
     q_agent,
     quantile_q_agent,
+    soft_actor_critic,
 )
 from lerax_fx.core.bounds import (
     Fraction,
@@ -66,9 +68,13 @@ from lerax_fx.core.transform import (
     Transform,
     identity,
 )
+from lerax_fx.core.with_keys import (
+    with_keys,
+)
 from lerax_fx.data import (
     DistributionTargets,
     Estimates,
+    KeyedTargets,
     Rollout,
     Targets,
     Transitions,
@@ -112,6 +118,7 @@ from lerax_fx.estimators import (
 from lerax_fx.exploration import (
     AbstractExploration,
     epsilon_greedy,
+    gaussian_noise,
 )
 from lerax_fx.loops import (
     AnakinLoop,
@@ -127,6 +134,8 @@ from lerax_fx.losses import (
     PolicyEvaluation,
     categorical_loss,
     clipped_surrogate,
+    critic_loss,
+    deterministic_policy_loss,
     entropy,
     evaluate_policy,
     loss_term,
@@ -134,6 +143,8 @@ from lerax_fx.losses import (
     ppo_loss,
     q_loss,
     quantile_loss,
+    soft_policy_loss,
+    temperature_loss,
     value_loss,
 )
 from lerax_fx.optimization import (
@@ -144,9 +155,11 @@ from lerax_fx.replay import (
     replay,
 )
 from lerax_fx.targets import (
+    deterministic_target,
     distributional_td_target,
     periodic,
     polyak,
+    soft_target,
     td_target,
 )
 from lerax_fx.types import (
@@ -180,6 +193,7 @@ __all__ = [
     "Inside",
     "Interval",
     "Key",
+    "KeyedTargets",
     "LeraxError",
     "Loss",
     "Metrics",
@@ -216,7 +230,11 @@ __all__ = [
     "clipped_surrogate",
     "cnn_actor_critic",
     "combine",
+    "critic_loss",
     "describe",
+    "deterministic_actor_critic",
+    "deterministic_policy_loss",
+    "deterministic_target",
     "distributional_td_target",
     "entropy",
     "epsilon_greedy",
@@ -225,6 +243,7 @@ __all__ = [
     "every",
     "frozen",
     "gae",
+    "gaussian_noise",
     "gru_actor_critic",
     "identity",
     "loss_term",
@@ -248,9 +267,14 @@ __all__ = [
     "repeat",
     "replay",
     "rollout",
+    "soft_actor_critic",
+    "soft_policy_loss",
+    "soft_target",
     "td_target",
+    "temperature_loss",
     "transform",
     "updates_in",
     "value_loss",
     "vtrace",
+    "with_keys",
 ]

@@ -6,23 +6,35 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import jax
+import jax.numpy as jnp
 
 from lerax_fx.agents.activation import Activation
 from lerax_fx.agents.convolution import CNN
+from lerax_fx.agents.critics import Critics
+from lerax_fx.agents.discrete_q_actor_critic import DiscreteQActorCritic
 from lerax_fx.agents.distributional_q_agent import DistributionalQAgent
 from lerax_fx.agents.encoding import Encoding, image_encoding, is_image, vector_encoding
 from lerax_fx.agents.feedforward import FeedforwardActorCritic
 from lerax_fx.agents.linear import Linear, orthogonal
 from lerax_fx.agents.mlp import HIDDEN_GAIN, MLP
-from lerax_fx.agents.policies import policy_for
+from lerax_fx.agents.policies import (
+    AbstractPolicy,
+    ActionBounds,
+    CategoricalPolicy,
+    DeterministicPolicy,
+    StateDependentGaussianPolicy,
+    action_bounds,
+    policy_for,
+)
+from lerax_fx.agents.q_actor_critic import QActorCritic
 from lerax_fx.agents.q_agent import QAgent
 from lerax_fx.agents.recurrent import GRU
 from lerax_fx.agents.recurrent_actor_critic import RecurrentActorCritic
-from lerax_fx.core.bounds import check_count
+from lerax_fx.core.bounds import Interval, Positive, check_count, check_number
 from lerax_fx.environments.make import make
 from lerax_fx.environments.spaces import Discrete, Space
 from lerax_fx.errors import HyperparameterError, WiringError, explain
-from lerax_fx.types import Key
+from lerax_fx.types import Key, Scalar
 
 # Huang et al. 2022, "The 37 Implementation Details of Proximal Policy Optimization", detail
 # 2: a policy that starts close to uniform, values of the usual size.
@@ -347,6 +359,7 @@ def _q_network(
     key: Key,
     *,
     layer_norm: bool = False,
+    last_gain: float = 1.0,
 ) -> tuple[Encoding, Callable[..., Any]]:
     """An encoding and a network of layers of these sizes on it, the last one linear."""
     if is_image(space):
@@ -357,13 +370,116 @@ def _q_network(
             sizes,
             key=key,
             activation=activation,
-            last_gain=1.0,
+            last_gain=last_gain,
             activate_last=False,
             layer_norm=layer_norm,
         )
     encoding = vector_encoding(where, space)
     sizes = (*encoding.shape, *sizes)
-    return encoding, MLP(sizes, key=key, activation=activation, layer_norm=layer_norm)
+    network = MLP(sizes, key=key, activation=activation, last_gain=last_gain, layer_norm=layer_norm)
+    return encoding, network
+
+
+def deterministic_actor_critic(
+    env: Any,
+    *,
+    key: Key,
+    widths: Sequence[int] = (256, 256),
+    activation: Activation = "relu",
+    num_critics: int = 2,
+) -> QActorCritic:
+    """Multilayer perceptrons for a deterministic policy, squashed to the bounds of the
+    actions, and for critics that value observations and actions.
+
+    With the defaults, the networks of Fujimoto et al. 2018, "Addressing Function
+    Approximation Error in Actor-Critic Methods", with layers as wide as CleanRL's.
+
+    **Arguments:**
+
+    - `env`, `activation`: as in [`mlp_actor_critic`][lerax_fx.mlp_actor_critic].
+    - `widths`: of the hidden layers of each network.
+    - `num_critics`: how many critics; 1 for DDPG.
+
+    **Raises:** `WiringError` if actions are not a `Box` of floats with finite bounds, or for
+    observations that it has no network for; `HyperparameterError` for an unknown activation
+    or a size below 1.
+    """
+    where = "deterministic_actor_critic"
+    return _q_actor_critic(
+        where, env, DeterministicPolicy, None, widths, activation, num_critics, key
+    )
+
+
+def soft_actor_critic(
+    env: Any,
+    *,
+    key: Key,
+    widths: Sequence[int] = (256, 256),
+    activation: Activation = "relu",
+    num_critics: int = 2,
+    temperature: Positive = 1.0,
+) -> QActorCritic | DiscreteQActorCritic:
+    """As [`deterministic_actor_critic`][lerax_fx.deterministic_actor_critic], but the policy
+    is a squashed Gaussian whose mean and standard deviation the actor gives, and there is a
+    temperature to be learnt. For discrete actions, the policy is a categorical, and each
+    critic values all actions at once.
+
+    With the defaults, the networks of Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and
+    Applications"; for discrete actions see Christodoulou 2019, "Soft Actor-Critic for Discrete
+    Action Settings". Images are seen by a convolution, where actions are discrete.
+
+    **Arguments:**
+
+    - `env`, `widths`, `activation`, `num_critics`: as there.
+    - `temperature`: what a nat of entropy is worth, in reward, to begin with.
+
+    **Raises:** `WiringError` for actions that are neither `Discrete` nor a `Box` of floats with
+    finite bounds, or for observations that it has no network for; `HyperparameterError` for a
+    temperature that is not above 0, an unknown activation, or a size below 1.
+    """
+    where = "soft_actor_critic"
+    price = check_number(f"{where}: temperature", temperature, Interval(0.0, open_low=True))
+    log_temperature = jnp.log(jnp.asarray(price))
+    count = check_count(f"{where}: num_critics", num_critics)
+    observations, actions = _spaces(env)
+    if isinstance(actions, Discrete):
+        sizes = (*widths, actions.n)
+        actor_key, critic_key = jax.random.split(key)
+
+        def network(key: Key) -> Callable[..., Any]:
+            return _q_network(where, observations, sizes, activation, key)[1]
+
+        encoding, actor = _q_network(
+            where, observations, sizes, activation, actor_key, last_gain=_ACTOR_GAIN
+        )
+        critic = jax.vmap(network)(jax.random.split(critic_key, count))
+        policy = CategoricalPolicy(actions.n)
+        return DiscreteQActorCritic(encoding, actor, critic, policy, log_temperature)
+    policy_of = StateDependentGaussianPolicy
+    return _q_actor_critic(where, env, policy_of, log_temperature, widths, activation, count, key)
+
+
+def _q_actor_critic(
+    where: str,
+    env: Any,
+    policy_of: Callable[[ActionBounds], AbstractPolicy],
+    log_temperature: Scalar | None,
+    widths: Sequence[int],
+    activation: Activation,
+    num_critics: int,
+    key: Key,
+) -> QActorCritic:
+    observations, actions = _spaces(env)
+    bounds = action_bounds(where, actions)
+    encoding = vector_encoding(where, observations)
+    count = check_count(f"{where}: num_critics", num_critics)
+    actor_key, critic_key = jax.random.split(key)
+    policy = policy_of(bounds)
+    sizes = (*encoding.shape, *widths, policy.parameters)
+    actor = MLP(sizes, key=actor_key, activation=activation, last_gain=_ACTOR_GAIN)
+    inputs = encoding.shape[0] + bounds.size
+    critic = Critics(count, inputs, widths, key=critic_key, activation=activation)
+    return QActorCritic(encoding, actor, critic, policy, bounds, log_temperature)
 
 
 def _spaces(env: Any) -> tuple[Space, Space]:

@@ -1,6 +1,7 @@
 """Pure functions of the data as transforms."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from types import NoneType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, final, get_origin, get_type_hints
@@ -107,8 +108,8 @@ def agent_transform(
 
 def _positional_hints(function: Callable[..., Any]) -> list[Any]:
     hints = get_type_hints(function)
-    hints.pop("return", None)
-    return [_runtime_type(hint) for hint in hints.values()]
+    parameters = inspect.signature(function).parameters
+    return [_runtime_type(hints.get(name, Any)) for name in parameters]
 
 
 def _runtime_type(hint: Any) -> Any:

@@ -2,8 +2,16 @@
 
 from lerax_fx.data.distribution_targets import DistributionTargets
 from lerax_fx.data.estimates import Estimates
+from lerax_fx.data.keyed_targets import KeyedTargets
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.data.targets import Targets
 from lerax_fx.data.transitions import Transitions
 
-__all__ = ["DistributionTargets", "Estimates", "Rollout", "Targets", "Transitions"]
+__all__ = [
+    "DistributionTargets",
+    "Estimates",
+    "KeyedTargets",
+    "Rollout",
+    "Targets",
+    "Transitions",
+]

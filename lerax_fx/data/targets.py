@@ -9,7 +9,7 @@ from lerax_fx.core.checked import Checked
 from lerax_fx.core.wiring import provided_by
 from lerax_fx.types import Tree
 
-provided_by("Targets", "fx.td_target(...) or fx.q_lambda_returns(...)")
+provided_by("Targets", "fx.td_target(...), fx.q_lambda_returns(...) or another target")
 
 
 @final

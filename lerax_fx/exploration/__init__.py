@@ -2,5 +2,13 @@
 
 from lerax_fx.exploration.epsilon_greedy import EpsilonGreedy, epsilon_greedy
 from lerax_fx.exploration.exploration import AbstractExploration, Scheduled
+from lerax_fx.exploration.gaussian_noise import GaussianNoise, gaussian_noise
 
-__all__ = ["AbstractExploration", "EpsilonGreedy", "Scheduled", "epsilon_greedy"]
+__all__ = [
+    "AbstractExploration",
+    "EpsilonGreedy",
+    "GaussianNoise",
+    "Scheduled",
+    "epsilon_greedy",
+    "gaussian_noise",
+]

@@ -37,14 +37,17 @@ class Polyak(AbstractTargetUpdate):
     """See [`polyak`][lerax_fx.polyak]."""
 
     step_size: Fraction
+    period: int = eqx.field(static=True, default=1)
 
     def __call__(self, online: Tree, target: Tree, updates: Count) -> Tree:
-        del updates
+        due = updates % self.period == 0
+        # Of size 0 instead of a cond: under vmap over seeds that would compute both branches.
+        step_size = self.step_size if self.period == 1 else jnp.where(due, self.step_size, 0.0)
 
         def follow(online: Any, target: Any) -> Any:
             if not jnp.issubdtype(target.dtype, jnp.inexact):
-                return online
-            return optax.incremental_update(online, target, self.step_size).astype(target.dtype)
+                return jnp.where(due, online, target)
+            return optax.incremental_update(online, target, step_size).astype(target.dtype)
 
         return jax.tree.map(follow, online, target)
 
@@ -80,11 +83,18 @@ def periodic(period: int) -> Periodic:
 
 
 @known_names
-def polyak(step_size: Fraction) -> Polyak:
+def polyak(step_size: Fraction, *, period: int = 1) -> Polyak:
     """A mean over the past of the network that learns: `target += step_size * (online - target)`.
 
     Lillicrap et al. 2016, "Continuous control with deep reinforcement learning", section 3.
 
-    **Raises:** `HyperparameterError` if `step_size` is not in [0, 1].
+    **Arguments:**
+
+    - `period`: in every how many updates; 2 are the delayed updates of Fujimoto et al. 2018,
+      "Addressing Function Approximation Error in Actor-Critic Methods", section 5.2.
+
+    **Raises:** `HyperparameterError` if `step_size` is not in [0, 1], or `period` is not an
+    int of at least 1.
     """
-    return Polyak(check_number("polyak: step_size", step_size, Interval(0.0, 1.0)))
+    size = check_number("polyak: step_size", step_size, Interval(0.0, 1.0))
+    return Polyak(size, check_count("polyak: period", period))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lerax_fx as fx
-from recipes import a2c, c51, dqn, ppo, pqn
+from recipes import a2c, c51, ddpg, dqn, ppo, pqn, sac, td3
 
 
 def evaluated(recipe, env, seeds=5, **config):
@@ -87,3 +87,9 @@ def test_pqn_learns_cartpole():
 @pytest.mark.slow
 def test_c51_learns_cartpole():
     assert reaches(475.0, evaluated(c51, "CartPole-v1"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("recipe", "wanted"), [(td3, -200.0), (ddpg, -250.0), (sac, -200.0)])
+def test_algorithms_for_real_actions_learn_pendulum(recipe, wanted):
+    assert evaluated(recipe, "Pendulum-v1").mean() >= wanted

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import lerax_fx as fx
-from recipes import a2c, c51, dqn, ppo, pqn, qr_dqn, shell
+from recipes import a2c, c51, ddpg, dqn, ppo, pqn, qr_dqn, sac, shell, td3
 
 KEY = jax.random.key(0)
 CONFIG = {
@@ -93,6 +93,41 @@ def test_dqn_refuses_real_actions_and_bad_sizes():
         dqn.make(key=KEY, capacity=1000)
     with pytest.raises(fx.HyperparameterError, match="td_target: n"):
         dqn.make(key=KEY, n=-1)
+
+
+OFF_POLICY = {"capacity": 64, "batch_size": 8, "warmup": 16, "num_envs": 4, "num_steps": 2}
+
+
+@pytest.mark.parametrize("recipe", [td3, ddpg, sac])
+@pytest.mark.parametrize("env", ["Pendulum-v1", fx.make("MountainCarContinuous-v0")])
+def test_environments_with_real_actions_are_taken(recipe, env):
+    agent, train = recipe.make(env, key=KEY, total_steps=64, n=2, width=8, **OFF_POLICY)
+    trained, metrics = train(agent, KEY)
+    np.testing.assert_array_equal(metrics["steps"], range(8, 65, 8))
+    # The first update that learns is one of the actor too; of the delayed ones after it,
+    # those that are left out measure nothing.
+    learnt = np.isfinite(metrics["actor/loss"])
+    np.testing.assert_array_equal(np.isfinite(metrics["critic/loss"]), [0] + 7 * [1])
+    delayed = [0] + 3 * [1, 0] + [1]
+    np.testing.assert_array_equal(learnt, delayed if recipe is td3 else [0] + 7 * [1])
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained))
+    before, after = (jax.tree.leaves(agent), jax.tree.leaves(trained))
+    assert not any(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", fx.make("Breakout-MinAtar")])
+def test_sac_takes_environments_with_discrete_actions(env):
+    agent, train = sac.make(env, key=KEY, total_steps=32, n=2, width=8, **OFF_POLICY)
+    trained, metrics = train(agent, KEY)
+    assert np.isfinite(metrics["actor/loss"][1:]).all()
+    before, after = (jax.tree.leaves(agent), jax.tree.leaves(trained))
+    assert not any(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("recipe", [td3, ddpg])
+def test_discrete_actions_are_refused_before_anything_is_compiled(recipe):
+    with pytest.raises(fx.WiringError, match="actions: wanted a Box"):
+        recipe.make("CartPole-v1", key=KEY)
 
 
 def test_a_misspelt_option_is_named():

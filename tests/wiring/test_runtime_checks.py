@@ -112,6 +112,10 @@ STATISTICS = environments.RunningStatistics.start((2,))
 ACT = fx.rollout(ENV, num_envs=2, num_steps=4)
 LOOP = fx.anakin_loop(ACT, 1)
 Q_AGENT = fx.q_agent((BOX, fx.Discrete(3)), key=KEY, widths=(4,))
+ACTING = fx.deterministic_actor_critic(SPACES, key=KEY, widths=(4,))
+BOUNDS = ACTING.bounds
+SOFT = fx.soft_actor_critic(SPACES, key=KEY, widths=(4,))
+CHOOSING = fx.soft_actor_critic((BOX, fx.Discrete(3)), key=KEY, widths=(4,))
 CHOICES = jnp.zeros((2, 4), int)
 TRANSITIONS = fx.Transitions.of(trajectories(action=CHOICES))
 TARGETS = fx.Targets(ROLLOUT.observation, CHOICES, ROLLOUT.value)
@@ -124,6 +128,10 @@ DISTRIBUTION_TARGETS = fx.DistributionTargets(
 
 def with_network(agent, network):
     return eqx.tree_at(lambda agent: agent.network, agent, network)
+
+
+REAL_TARGETS = fx.Targets(ROLLOUT.observation, ROLLOUT.action, ROLLOUT.value)
+KEYED = fx.KeyedTargets(REAL_TARGETS, jax.random.split(KEY, 8).reshape(2, 4))
 
 
 def stepped(env, action=None):
@@ -152,6 +160,10 @@ def judged_by(critic):
     encoding, policy = agents.Encoding((2,)), agents.CategoricalPolicy(2)
     agent = agents.FeedforwardActorCritic(encoding, None, jnp.tanh, critic, policy)
     return agent.step(None, jnp.zeros(2))
+
+
+def criticised(critic, agent=ACTING):
+    return eqx.tree_at(lambda agent: agent.critic, agent, critic)
 
 
 def flattened(seen):
@@ -345,6 +357,34 @@ PLANTS = {
         Q_AGENT.network,
         lambda features: features[:1],
         "QAgent.action_values",
+    ),
+    "gaussian_noise: the scales of three runs": Plant(
+        fx.gaussian_noise, 0.5, RUNS, "gaussian_noise", "scale"
+    ),
+    "critic_loss: critics that give a matrix": Plant(
+        lambda critic: fx.critic_loss()(criticised(critic), REAL_TARGETS),
+        ACTING.critic,
+        lambda features, action: ACTING.critic(features, action)[None],
+        "QActorCritic.critic_values",
+    ),
+    "deterministic_policy_loss: critics that give a matrix": Plant(
+        lambda critic: fx.deterministic_policy_loss()(criticised(critic), REAL_TARGETS),
+        ACTING.critic,
+        lambda features, action: ACTING.critic(features, action)[None],
+        "QActorCritic.critic_values",
+    ),
+    "soft_policy_loss: critics that give a matrix": Plant(
+        lambda critic: fx.soft_policy_loss()(criticised(critic, SOFT), KEYED),
+        SOFT.critic,
+        lambda features, action: SOFT.critic(features, action)[None],
+        "QActorCritic.critic_values",
+    ),
+    "KeyedTargets: something else for targets": Plant(
+        lambda targets: fx.KeyedTargets(targets, KEYED.keys),
+        REAL_TARGETS,
+        KEYED,
+        "KeyedTargets.__init__",
+        "targets",
     ),
     # Loops.
     "rollout: a reward with an axis": Plant(
@@ -575,6 +615,37 @@ PLANTS = {
         "QuantileReturns.__init__",
         "quantiles",
     ),
+    "QActorCritic: resets as floats": Plant(
+        lambda resets: unrolled(ACTING, jnp.zeros(2), resets),
+        jnp.zeros(4, bool),
+        jnp.zeros(4),
+        "QActorCritic.unroll",
+        "resets",
+    ),
+    "DiscreteQActorCritic: resets as floats": Plant(
+        lambda resets: unrolled(CHOOSING, jnp.zeros(2), resets),
+        jnp.zeros(4, bool),
+        jnp.zeros(4),
+        "DiscreteQActorCritic.unroll",
+        "resets",
+    ),
+    "Critics: a batch of actions, without vmap": Plant(
+        lambda action: ACTING.critic(jnp.zeros(2), action),
+        jnp.zeros(2),
+        jnp.zeros((5, 2)),
+        "Critics.__call__",
+        "action",
+    ),
+    "ActionBounds: an action of whole numbers": Plant(
+        BOUNDS.unscaled, jnp.zeros(2), jnp.zeros(2, int), "ActionBounds.unscaled", "action"
+    ),
+    "DeterministicAction: whole numbers": Plant(
+        lambda action: agents.DeterministicAction(action, BOUNDS).mode(),
+        jnp.zeros(2),
+        jnp.zeros(2, int),
+        "DeterministicAction.__init__",
+        "action",
+    ),
     "MLP: a batch, without vmap": Plant(MLP, jnp.zeros(3), jnp.zeros((5, 3)), "MLP.__call__", "x"),
     "Linear: whole numbers": Plant(
         MLP.layers[0], jnp.zeros(3), jnp.zeros(3, int), "Linear.__call__", "x"
@@ -638,6 +709,7 @@ STAGES = {
     "minimize": (fx.minimize(fx.entropy(), optax.sgd(0.1)), ESTIMATES),
     "rollout": (ACT, None),
     "gae": (fx.gae(), ROLLOUT),
+    "with_keys": (fx.with_keys(fx.identity()), REAL_TARGETS),
 }
 PLANTS |= {
     f"{name}: a batch of keys": Plant(
@@ -693,6 +765,14 @@ HYPERPARAMETERS = {
         fx.q_lambda_returns(lambda_=value), ROLLOUT
     ),
     ("td_target", "discount"): lambda value: fx.td_target(discount=value),
+    ("deterministic_target", "discount"): lambda value: fx.deterministic_target(discount=value),
+    ("soft_target", "discount"): lambda value: fx.soft_target(discount=value),
+    ("temperature_loss", "entropy_per_number"): lambda value: fx.temperature_loss(
+        entropy_per_number=value
+    )(SOFT, KEYED),
+    ("temperature_loss", "entropy_fraction"): lambda value: fx.temperature_loss(
+        entropy_fraction=value
+    )(SOFT, KEYED),
     ("q_loss", "huber"): lambda value: fx.q_loss(huber=value)(Q_AGENT, TARGETS),
     ("quantile_loss", "huber"): lambda value: fx.quantile_loss(huber=value)(
         QUANTILE_AGENT, DISTRIBUTION_TARGETS
@@ -742,6 +822,10 @@ MAKERS = {
     "quantile_q_agent": lambda key: fx.quantile_q_agent(
         (BOX, fx.Discrete(3)), key=key, num_quantiles=5, widths=(4,)
     ),
+    "deterministic_actor_critic": lambda key: fx.deterministic_actor_critic(
+        SPACES, key=key, widths=(4,)
+    ),
+    "soft_actor_critic": lambda key: fx.soft_actor_critic(SPACES, key=key, widths=(4,)),
     "orthogonal": lambda key: agents.orthogonal(key, 3, 2, 1.0),
 }
 PLANTS |= {
@@ -766,9 +850,11 @@ PLANTS |= {
 POLICIES = (
     agents.BernoulliPolicy(6),
     agents.CategoricalPolicy(6),
+    agents.DeterministicPolicy(agents.ActionBounds((6,), (-1.0,) * 6, (1.0,) * 6)),
     agents.GaussianPolicy((6,)),
     agents.MultiCategoricalPolicy((2, 3)),
     agents.SquashedGaussianPolicy((6,), -1.0, 1.0),
+    agents.StateDependentGaussianPolicy(agents.ActionBounds((3,), (-1.0,) * 3, (1.0,) * 3)),
 )
 PLANTS |= {
     f"{type(policy).__name__}: a batch, without vmap": Plant(
@@ -797,7 +883,7 @@ NOTHING_TO_CHECK = {
         *("Encoding", "Inside", "WrapperState", "named_hyperparameters", "partition"),
     },
     "it takes no arrays": {
-        *("describe", "make", "image_encoding", "policy_for", "vector_encoding"),
+        *("action_bounds", "describe", "make", "image_encoding", "policy_for", "vector_encoding"),
     },
     "its checks are its own, and always on": {"check_env", "loss_term"},
 }

@@ -3,6 +3,7 @@
 from typing import Any
 
 from jax import Array
+from jax.typing import ArrayLike
 
 class Distribution:
     def sample(self, *, seed: Array, sample_shape: int | tuple[int, ...] = ()) -> Any: ...
@@ -48,6 +49,11 @@ class Normal(Distribution):
     def loc(self) -> Array: ...
     @property
     def scale(self) -> Array: ...
+
+class ClippedNormal(Distribution):
+    def __init__(
+        self, loc: ArrayLike, scale: ArrayLike, minimum: ArrayLike, maximum: ArrayLike
+    ) -> None: ...
 
 class Independent(Distribution):
     def __init__(

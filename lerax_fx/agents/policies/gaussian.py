@@ -1,15 +1,20 @@
 """Policies over real numbers."""
 
 import math
-from typing import final
+from typing import Final, final
 
 import distrax
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lerax_fx.agents.policies.action_bounds import ActionBounds
 from lerax_fx.agents.policies.policy import AbstractPolicy
 from lerax_fx.agents.policies.squashed_normal import Bounds, SquashedNormal
+
+# Haarnoja et al. 2018, as in the code of its authors.
+_LOG_STD_MIN: Final = -20.0
+_LOG_STD_MAX: Final = 2.0
 
 
 @final
@@ -72,4 +77,26 @@ class SquashedGaussianPolicy(AbstractPolicy):
     def __call__(self, outputs: Float[Array, "{self.parameters}"]) -> distrax.Distribution:
         loc = outputs.reshape(self.shape)
         normal = SquashedNormal(loc, jnp.exp(self.log_std), self.low, self.high)
+        return distrax.Independent(normal, loc.ndim)
+
+
+@final
+class StateDependentGaussianPolicy(AbstractPolicy):
+    """As [`SquashedGaussianPolicy`][lerax_fx.agents.SquashedGaussianPolicy], but the network
+    gives the log of the standard deviations as well, after the means: they depend on the
+    state. It is clipped to [-20, 2].
+
+    Haarnoja et al. 2018, "Soft Actor-Critic", section 5.1 and appendix C.
+    """
+
+    bounds: ActionBounds
+
+    @property
+    def parameters(self) -> int:
+        return 2 * self.bounds.size
+
+    def __call__(self, outputs: Float[Array, "{self.parameters}"]) -> distrax.Distribution:
+        loc, log_std = outputs.reshape(2, *self.bounds.shape)
+        scale = jnp.exp(jnp.clip(log_std, _LOG_STD_MIN, _LOG_STD_MAX))
+        normal = SquashedNormal(loc, scale, self.bounds.low, self.bounds.high)
         return distrax.Independent(normal, loc.ndim)

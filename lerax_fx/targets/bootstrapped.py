@@ -1,0 +1,41 @@
+"""Targets from the value of what follows."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from lerax_fx.agents.steps import over_steps
+from lerax_fx.core.bounds import Fraction
+from lerax_fx.data.targets import Targets
+from lerax_fx.data.transitions import Transitions
+from lerax_fx.targets.td_target import Bootstrap, bootstrap
+from lerax_fx.types import Key, Scalar, Tree
+
+
+def bootstrapped(
+    where: str,
+    data: Transitions,
+    value: Callable[[Tree, Key], Scalar],
+    key: Key,
+    *,
+    n: int,
+    discount: Fraction,
+) -> Targets:
+    """The rewards of `n` steps and the discounted `value` of the observation after them, a key
+    for each.
+
+    **Raises:** `WiringError`, of the stage `where`, for windows shorter than `n`.
+    """
+
+    def of_window(window: Transitions) -> Bootstrap:
+        return bootstrap(where, window, n, discount)
+
+    ahead = jax.vmap(of_window)(data)
+    windows, starts = ahead.reward.shape
+    keys = jax.random.split(key, windows * starts).reshape(windows, starts, *key.shape)
+    values = over_steps(value, 2, ahead.observation, keys)
+    observation, action = jax.tree.map(lambda x: x[:, :starts], (data.observation, data.action))
+    # Selected, not multiplied by 0: what a terminal observation is worth may be anything.
+    onwards = jnp.where(ahead.discount == 0.0, 0.0, ahead.discount * values)
+    return Targets(observation, action, ahead.reward + onwards)

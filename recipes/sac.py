@@ -1,0 +1,79 @@
+"""Soft actor-critic with a learnt temperature (Haarnoja et al. 2018, arXiv 1812.05905), for
+real-valued actions or for choices (Christodoulou 2019).
+
+    python -m recipes.sac --env Pendulum-v1
+
+The defaults learn Pendulum-v1.
+"""
+
+from typing import Any
+
+import optax
+from jaxtyping import ScalarLike
+
+import lerax_fx as fx
+from lerax_fx.core.arguments import known_names
+from recipes.shell import main
+from recipes.td3 import actor, critic
+
+
+def log_temperature(agent: Any) -> Any:
+    """What the agent's entropy is worth."""
+    return agent.log_temperature
+
+
+@known_names
+def make(
+    env: Any = "Pendulum-v1",
+    *,
+    key: fx.Key,
+    total_steps: int = 20_000,
+    num_envs: int = 1,
+    num_steps: int = 1,
+    capacity: int = 50_000,
+    batch_size: int = 128,
+    warmup: int = 1_000,
+    width: int = 64,
+    actor_rate: ScalarLike = 1e-3,
+    critic_rate: ScalarLike = 1e-3,
+    temperature_rate: ScalarLike = 1e-3,
+    discount: ScalarLike = 0.99,
+    n: int = 1,
+    temperature: ScalarLike = 1.0,
+    entropy_per_number: ScalarLike = -1.0,
+    entropy_fraction: ScalarLike = 0.98,
+    target_step_size: ScalarLike = 0.005,
+) -> tuple[fx.AbstractActorCritic, fx.AnakinLoop]:
+    """Make an agent for an environment, and the function that trains it.
+
+    `env` is an id, a gymnax environment or an `fx.Env`, with discrete actions, or
+    real-valued ones between finite bounds. **Returns:** `(agent, train)`, with
+    `train(agent, key) -> (agent, metrics)`; metrics hold one value per update. `temperature`
+    is what it starts with. The entropy that it is to hold is `entropy_per_number` or, for
+    discrete actions, `entropy_fraction`: see `fx.temperature_loss`.
+    """
+    env = fx.make(env)
+    agent = fx.soft_actor_critic(env, key=key, widths=(width, width), temperature=temperature)
+    price = fx.temperature_loss(
+        entropy_per_number=entropy_per_number, entropy_fraction=entropy_fraction
+    )
+    # One vector instead of an array for each weight: a few operations where there were dozens.
+    actor_optimizer = optax.flatten(optax.adam(actor_rate))
+    critic_optimizer = optax.flatten(optax.adam(critic_rate))
+    temperature_optimizer = optax.adam(temperature_rate)
+    learn = fx.chain(
+        fx.soft_target(discount=discount, n=n, update=fx.polyak(target_step_size)),
+        critic=fx.minimize(fx.critic_loss(), critic_optimizer, where=critic),
+        actor=fx.with_keys(fx.minimize(fx.soft_policy_loss(), actor_optimizer, where=actor)),
+        temperature=fx.with_keys(fx.minimize(price, temperature_optimizer, where=log_temperature)),
+    )
+    algorithm = fx.chain(
+        fx.rollout(env, num_envs=num_envs, num_steps=num_steps),
+        fx.replay(learn, capacity=capacity, batch_size=batch_size, warmup=warmup, length=n),
+    )
+    num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps)
+    return agent, fx.anakin_loop(algorithm, num_updates)
+
+
+if __name__ == "__main__":
+    main(make)
