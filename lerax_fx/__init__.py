@@ -136,6 +136,7 @@ from lerax_fx.losses import (
     clipped_surrogate,
     critic_loss,
     deterministic_policy_loss,
+    dynamics_loss,
     entropy,
     evaluate_policy,
     loss_term,
@@ -147,9 +148,18 @@ from lerax_fx.losses import (
     temperature_loss,
     value_loss,
 )
+from lerax_fx.nde import (
+    Dynamics,
+)
 from lerax_fx.optimization import (
     anneal,
     minimize,
+)
+from lerax_fx.planning import (
+    Gaussian,
+    PlanningAgent,
+    cem,
+    planning_agent,
 )
 from lerax_fx.replay import (
     replay,
@@ -182,6 +192,7 @@ __all__ = [
     "Dict",
     "Discrete",
     "DistributionTargets",
+    "Dynamics",
     "Env",
     "EnvironmentSetupError",
     "Estimates",
@@ -189,6 +200,7 @@ __all__ = [
     "Flag",
     "FlattenObservation",
     "Fraction",
+    "Gaussian",
     "HyperparameterError",
     "Inside",
     "Interval",
@@ -202,6 +214,7 @@ __all__ = [
     "NonNegative",
     "NormalizeObservation",
     "NormalizeReward",
+    "PlanningAgent",
     "PolicyEvaluation",
     "Positive",
     "Real",
@@ -225,6 +238,7 @@ __all__ = [
     "anneal",
     "categorical_loss",
     "categorical_q_agent",
+    "cem",
     "chain",
     "check_env",
     "clipped_surrogate",
@@ -236,6 +250,7 @@ __all__ = [
     "deterministic_policy_loss",
     "deterministic_target",
     "distributional_td_target",
+    "dynamics_loss",
     "entropy",
     "epsilon_greedy",
     "evaluate",
@@ -256,6 +271,7 @@ __all__ = [
     "normalize_advantage",
     "partition",
     "periodic",
+    "planning_agent",
     "policy_gradient",
     "polyak",
     "ppo_loss",

@@ -4,43 +4,32 @@ from collections.abc import Callable
 from typing import Any, final
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
+from lerax_fx.agents.linear import only_number
+from lerax_fx.agents.policies.action_bounds import ActionBounds
+from lerax_fx.nde.scaling import Scaling
 from lerax_fx.nde.step import heun
-from lerax_fx.types import Scalar, Tree
+from lerax_fx.types import Scalar
 
-RewardFunction = Callable[[Tree, Array, Tree], Scalar]
+RewardFunction = Callable[[Array, Array, Array], Scalar]
 """`(observation, action, next_observation) -> reward`, of one step."""
 
 
 @final
-class VectorBox(eqx.Module):
-    """Arrays between bounds as vectors of numbers of the size of 1, and back.
+class Predicted(eqx.Module):
+    """What a model says comes of one action.
 
-    - `shape`: of an array.
-    - `center`, `half`: of the bounds, flat; where there are none, 0 and 1. Structure: an
-      optimiser that decays weights must not move them.
+    - `state`: after it.
+    - `reward`: for it.
+    - `termination`: the log-odds of its ending the episode for good; minus infinity for a
+      model that knows of no end.
     """
 
-    shape: tuple[int, ...] = eqx.field(static=True)
-    center: tuple[float, ...] = eqx.field(static=True)
-    half: tuple[float, ...] = eqx.field(static=True)
-
-    @property
-    def size(self) -> int:
-        return len(self.center)
-
-    def scale(self, x: Float[Array, "..."]) -> Float[Array, " size"]:
-        """An array as a vector: the bounds at -1 and 1."""
-        flat = jnp.asarray(x, jnp.result_type(float)).reshape(self.size)
-        return (flat - jnp.asarray(self.center)) / jnp.asarray(self.half)
-
-    def unscale(self, vector: Float[Array, " size"]) -> Float[Array, "..."]:
-        """The inverse of `scale`."""
-        flat = vector * jnp.asarray(self.half) + jnp.asarray(self.center)
-        return flat.reshape(self.shape)
+    state: Float[Array, " state"]
+    reward: Scalar
+    termination: Scalar
 
 
 @final
@@ -49,30 +38,34 @@ class Dynamics(eqx.Module):
 
         d state / dt = field(state, action),   reward = dt * rate(state, action)
 
-    An action holds until the next one. Du et al. 2020, "Model-based Reinforcement Learning
-    for Semi-Markov Decision Processes with Neural ODEs", section 3; Yildiz et al. 2021,
-    "Continuous-Time Model-Based Reinforcement Learning", section 4.
+    While it acts, an action holds. Du et al. 2020, "Model-based Reinforcement Learning for
+    Semi-Markov Decision Processes with Neural ODEs", section 3; Yildiz et al. 2021,
+    "Continuous-Time Model-Based Reinforcement Learning", section 4. The equation is solved
+    by one step of Heun's method for each action.
 
     - `observations`, `actions`: how they are scaled. Actions beyond their bounds count as
       on them.
-    - `field`: a module from the state and the action, one vector, to the state's velocity,
-      in 1 / unit of time.
-    - `rate`: a module from the state and the action to the reward in a unit of time, `(1,)`;
-      or None if `reward` is known.
-    - `encoder`, `decoder`: modules between the scaled observation and the latent state;
-      None if the state is the scaled observation.
-    - `reward`: the known reward of a step, or None.
+    - `field`: a module from a vector, the state and the scaled action, to the state's
+      velocity, in 1 / unit of time.
+    - `rate`: a module from the same vector to the reward for a unit of time, of shape
+      `(1,)`; None if `reward` is known.
+    - `ending`: a module from the same vector, with the state after the action, to the
+      log-odds that it ended the episode for good, `(1,)`; None if that is not modelled.
+    - `encoder`, `decoder`: modules from the scaled observation to the latent state and back;
+      None if the one is the other.
+    - `reward`: the known reward of a step, of the observations as they are, or None.
     """
 
-    observations: VectorBox
-    actions: VectorBox
+    observations: Scaling
+    actions: ActionBounds
     field: Callable[..., Any]
     rate: Callable[..., Any] | None
+    ending: Callable[..., Any] | None = None
     encoder: Callable[..., Any] | None = None
     decoder: Callable[..., Any] | None = None
     reward: RewardFunction | None = eqx.field(static=True, default=None)
 
-    def encode(self, observation: Tree) -> Float[Array, " state"]:
+    def encode(self, observation: Float[Array, "..."]) -> Float[Array, " state"]:
         """The state in which something is observed."""
         scaled = self.observations.scale(observation)
         return scaled if self.encoder is None else self.encoder(scaled)
@@ -81,31 +74,55 @@ class Dynamics(eqx.Module):
         """What is observed in a state."""
         return self.observations.unscale(self._scaled(state))
 
+    def error(
+        self, state: Float[Array, " state"], observation: Float[Array, "..."]
+    ) -> Float[Array, " size"]:
+        """How far what a state says is observed is off, in units of half the width between
+        an observation's bounds.
+        """
+        return self._scaled(state) - self.observations.scale(observation)
+
     def step(
         self, state: Float[Array, " state"], action: Float[Array, "..."], dt: ScalarLike = 1.0
-    ) -> tuple[Float[Array, " state"], Scalar]:
-        """What follows after a time `dt` of one action, and the reward for it.
+    ) -> Predicted:
+        """What comes of one action, held for a time `dt`.
 
         **Arguments:**
 
-        - `dt`: at least 0, in the environment's units of time: by default one step.
+        - `dt`: at least 0, in units of time; of an environment without a clock of its own
+          one step is the unit. After 0 the state is the same, and a learnt reward is 0.
         """
-        drive = jnp.clip(self.actions.scale(action), -1.0, 1.0)
+        following = self.flow(state, action, dt)
+        return Predicted(following, *self.judge(state, action, following, dt))
 
-        def field(state: Array) -> Array:
-            return self.field(jnp.concatenate([state, drive]))
+    def flow(
+        self, state: Float[Array, " state"], action: Float[Array, "..."], dt: ScalarLike = 1.0
+    ) -> Float[Array, " state"]:
+        """The state after a time `dt` of one action."""
+        drive = self._drive(action)
+        return heun(lambda state: self.field(jnp.concatenate([state, drive])), state, dt)
 
-        following = heun(field, state, jnp.asarray(dt))
+    def judge(
+        self,
+        state: Float[Array, " state"],
+        action: Float[Array, "..."],
+        following: Float[Array, " state"],
+        dt: ScalarLike = 1.0,
+    ) -> tuple[Scalar, Scalar]:
+        """The reward of a step, and the log-odds that it ended the episode for good."""
+        drive = self._drive(action)
+        reward, ends = jnp.zeros(()), jnp.asarray(-jnp.inf)
         if self.reward is not None:
-            return following, self.reward(
-                self.decode(state), self.actions.unscale(drive), self.decode(following)
-            )
-        rate = self.rate(jnp.concatenate([state, drive]))[0]
-        return following, dt * rate
+            clipped = self.actions.clipped(action)
+            reward = self.reward(self.decode(state), clipped, self.decode(following))
+        elif self.rate is not None:
+            reward = jnp.asarray(dt) * only_number(self.rate(jnp.concatenate([state, drive])))
+        if self.ending is not None:
+            ends = only_number(self.ending(jnp.concatenate([following, drive])))
+        return reward, ends
+
+    def _drive(self, action: Array) -> Array:
+        return jnp.ravel(self.actions.unscaled(self.actions.clipped(action)))
 
     def _scaled(self, state: Array) -> Array:
         return state if self.decoder is None else self.decoder(state)
-
-    def scaled_error(self, state: Array, observation: Tree) -> Array:
-        """Of what a state says is observed, in units of half the width between bounds."""
-        return self._scaled(state) - self.observations.scale(observation)

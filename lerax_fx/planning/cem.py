@@ -6,17 +6,17 @@ from typing import Any, final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, ScalarLike
+from jaxtyping import Array, Float
 
 from lerax_fx.core.arguments import known_names
-from lerax_fx.core.bounds import Interval, check_count, check_number
+from lerax_fx.core.bounds import check_count
 from lerax_fx.errors import HyperparameterError, explain
 from lerax_fx.types import Key, Scalar
 
 
 @final
-class Search(eqx.Module):
-    """What a search has come to: independent Gaussians over where the best point lies.
+class Gaussian(eqx.Module):
+    """Where a search looks: around a point, so far in each of its numbers.
 
     - `mean`, `std`: of each number of the point.
     """
@@ -28,69 +28,65 @@ class Search(eqx.Module):
 @known_names
 def cem(
     score: Callable[[Array], Scalar],
-    start: Search,
+    start: Gaussian,
     *,
     key: Key,
     low: Any = -jnp.inf,
     high: Any = jnp.inf,
-    num_samples: int = 128,
-    num_elites: int = 16,
+    num_samples: int = 64,
+    num_elites: int = 8,
     num_iterations: int = 3,
-    momentum: ScalarLike = 0.0,
-) -> Search:
-    """Look for a point of high score: draw, keep the best, fit a Gaussian to them, and again.
+) -> Gaussian:
+    """Look for a point of high score: draw from a Gaussian, fit it to the best, and again.
+
+        found = cem(lambda x: -jnp.sum((x - 1) ** 2), Gaussian(zeros, ones), key=key)
 
     Rubinstein 1999, "The Cross-Entropy Method for Combinatorial and Continuous
-    Optimization"; as a planner, with the mean among the candidates and the best of all
-    iterations so far kept, Pinneri et al. 2020, "Sample-efficient Cross-Entropy Method for
-    Real-time Planning", section 3.
-
-        cem(lambda x: -jnp.sum((x - 1) ** 2), Search(jnp.zeros(2), jnp.ones(2)), key=key)
+    Optimization". As in Pinneri et al. 2020, "Sample-efficient Cross-Entropy Method for
+    Real-time Planning", section 3, the mean and the best point so far compete with what is
+    drawn, so that an iteration that draws nothing better loses nothing.
 
     **Arguments:**
 
-    - `score`: of one point; the higher, the better. It need not be differentiable. A score
-      that is NaN counts as the worst of all.
-    - `start`: where to look first.
+    - `score`: of one point: the higher, the better. It need not be smooth. What is NaN
+      counts as the worst of all.
+    - `start`: where to look first. The deviation shrinks as the search goes, so it has to be
+      wide enough for what is looked for.
     - `low`, `high`: bounds of the points, which broadcast to their shape. What is drawn
-      beyond is brought to them.
-    - `num_samples`: how many points are scored in each iteration.
+      beyond them is brought to them.
+    - `num_samples`: how many points are drawn in each iteration.
     - `num_elites`: how many of the best the Gaussian is fitted to.
-    - `num_iterations`: how many times.
-    - `momentum`: of the Gaussian's mean and deviation, how much of the old one is kept, in
-      [0, 1].
+    - `num_iterations`: how many iterations.
 
     **Returns:** the last Gaussian. Its mean is the point that was found.
 
-    **Raises:** `HyperparameterError` for a count below 1, more elites than samples, or a
-    momentum outside [0, 1].
+    **Raises:** `HyperparameterError` for a count below 1, or more elites than samples.
     """
-    check_count("cem: num_iterations", num_iterations)
-    check_elites("cem", num_samples, num_elites)
-    keep = jnp.asarray(check_number("cem: momentum", momentum, Interval(0.0, 1.0)))
+    check_search("cem", num_samples, num_elites, num_iterations)
 
-    def draw(search: Search, key: Key) -> Array:
-        noise = jax.random.normal(key, (num_samples, *search.mean.shape), search.mean.dtype)
-        return jnp.clip(search.mean + search.std * noise, low, high)
+    def draw(around: Gaussian, key: Key) -> Array:
+        noise = jax.random.normal(key, (num_samples, *around.mean.shape), around.mean.dtype)
+        return jnp.clip(around.mean + around.std * noise, low, high)
 
-    def refine(carry: tuple[Search, Array], key: Key) -> tuple[tuple[Search, Array], None]:
-        search, best = carry
-        points = jnp.concatenate([best, draw(search, key)])
+    def refine(carry: tuple[Gaussian, Array], key: Key) -> tuple[tuple[Gaussian, Array], None]:
+        around, kept = carry
+        points = jnp.concatenate([kept, draw(around, key)])
         scores = jax.vmap(score)(points)
-        scores = jnp.where(jnp.isnan(scores), -jnp.inf, scores)
-        elites = points[jax.lax.top_k(scores, num_elites)[1]]
-        mean = keep * search.mean + (1 - keep) * elites.mean(0)
-        std = keep * search.std + (1 - keep) * elites.std(0)
-        return (Search(mean, std), jnp.stack([mean, elites[0]])), None
+        best = jax.lax.top_k(jnp.where(jnp.isnan(scores), -jnp.inf, scores), num_elites)[1]
+        elites = points[best]
+        around = Gaussian(elites.mean(0), elites.std(0))
+        return (around, jnp.stack([around.mean, elites[0]])), None
 
     mean = jnp.clip(start.mean, low, high)
     keys = jax.random.split(key, num_iterations)
-    (search, _), _ = jax.lax.scan(refine, (start, jnp.stack([mean, mean])), keys)
-    return search
+    # At first the same point twice: the carry of a scan keeps its shape.
+    (found, _), _ = jax.lax.scan(refine, (start, jnp.stack([mean, mean])), keys)
+    return found
 
 
-def check_elites(where: str, num_samples: int, num_elites: int) -> None:
-    """**Raises:** `HyperparameterError` unless there are as many samples as elites."""
+def check_search(where: str, num_samples: int, num_elites: int, num_iterations: int) -> None:
+    """**Raises:** `HyperparameterError` for a count below 1, or more elites than samples."""
+    check_count(f"{where}: num_iterations", num_iterations)
     check_count(f"{where}: num_samples", num_samples)
     if check_count(f"{where}: num_elites", num_elites) > num_samples:
         raise HyperparameterError(
