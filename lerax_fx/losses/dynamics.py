@@ -37,7 +37,7 @@ def evaluate_dynamics(agent: Any, data: Transitions) -> Prediction:
     model = _model_of(agent)
 
     def predict(window: Transitions) -> Prediction:
-        def one_step(state: Array, inputs: tuple[Transitions, Flag]) -> tuple[Array, Prediction]:
+        def one_step(state: Array, inputs: tuple[Transitions, Flag]) -> tuple[Array, Any]:
             data, begins = inputs
             state = jnp.where(begins, model.encode(data.observation), state)
             following = model.flow(state, data.action)
@@ -46,11 +46,11 @@ def evaluate_dynamics(agent: Any, data: Transitions) -> Prediction:
             # theirs in it, two seeds of five were not there by 1,600 steps where now all are.
             constant = jax.lax.stop_gradient((state, following))
             reward, termination = model.judge(constant[0], data.action, constant[1])
-            return following, Prediction(error, reward, termination)
+            return following, (error, reward, termination)
 
         first = model.encode(jax.tree.map(lambda x: x[0], window.observation))
         begins = jnp.concatenate([jnp.zeros_like(window.done[:1]), window.done[:-1]])
-        return jax.lax.scan(one_step, first, (window, begins))[1]
+        return Prediction(*jax.lax.scan(one_step, first, (window, begins))[1])
 
     for _ in range(data.reward.ndim - 1):
         predict = jax.vmap(predict)

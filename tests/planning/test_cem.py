@@ -29,7 +29,7 @@ def test_the_top_of_a_quadratic_is_found(key):
 def test_within_bounds_it_is_the_nearest_point_there():
     """Of a quadratic without products: each number by itself."""
     search = {"num_samples": 128, "num_elites": 8, "num_iterations": 20}
-    found = fx.cem(quadratic, START, key=KEY, low=-1.0, high=[2.0, 2.0, 1.0], **search)
+    found = fx.cem(quadratic, START, key=KEY, low=-1.0, high=np.array([2.0, 2.0, 1.0]), **search)
     np.testing.assert_allclose(found.mean, [0.7, -1.0, 1.0], atol=1e-2)
 
 
