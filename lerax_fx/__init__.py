@@ -71,6 +71,7 @@ from lerax_fx.data import (
     Estimates,
     Rollout,
     Targets,
+    Timed,
     Transitions,
 )
 from lerax_fx.describe import (
@@ -136,6 +137,16 @@ from lerax_fx.losses import (
     quantile_loss,
     value_loss,
 )
+from lerax_fx.nde import (
+    CDE,
+    ODE,
+    SDE,
+    Intervals,
+    NDESolution,
+    cde_actor_critic,
+    nde_solve,
+    ode_actor_critic,
+)
 from lerax_fx.optimization import (
     anneal,
     minimize,
@@ -159,6 +170,9 @@ from lerax_fx.types import (
 )
 
 __all__ = [
+    "CDE",
+    "ODE",
+    "SDE",
     "AbstractActorCritic",
     "AbstractExploration",
     "AnakinLoop",
@@ -179,12 +193,14 @@ __all__ = [
     "HyperparameterError",
     "Inside",
     "Interval",
+    "Intervals",
     "Key",
     "LeraxError",
     "Loss",
     "Metrics",
     "MultiBinary",
     "MultiDiscrete",
+    "NDESolution",
     "NonNegative",
     "NormalizeObservation",
     "NormalizeReward",
@@ -198,6 +214,7 @@ __all__ = [
     "Step",
     "Targets",
     "TimeLimit",
+    "Timed",
     "Timestep",
     "TrainState",
     "Transform",
@@ -211,6 +228,7 @@ __all__ = [
     "anneal",
     "categorical_loss",
     "categorical_q_agent",
+    "cde_actor_critic",
     "chain",
     "check_env",
     "clipped_surrogate",
@@ -234,7 +252,9 @@ __all__ = [
     "mlp_actor_critic",
     "n_step_returns",
     "named_hyperparameters",
+    "nde_solve",
     "normalize_advantage",
+    "ode_actor_critic",
     "partition",
     "periodic",
     "policy_gradient",
