@@ -72,9 +72,10 @@ class Method(eqx.Module):
         check_interval(equation, control, key)
         possible = jnp.asarray(dt >= 0)
         length = jnp.where(possible, dt, 0.0)
-        begin = guarded(y) if self.on_failure == "hold" else y
+        given = (y, t, length, control)
+        given = guarded(given) if self.on_failure == "hold" else given
         solve = jax.checkpoint(solve) if self.recompute else solve
-        after, solved = solve(equation, begin, t, length, control)
+        after, solved = solve(equation, *given)
         failed = ~(possible & solved & all_finite(after))
         return outcome(self.on_failure, failed, y, after), failed
 
