@@ -7,7 +7,7 @@ from typing import Any, final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from lerax_fx.types import Tree
 
@@ -81,6 +81,8 @@ class SDE(AbstractEquation):
         return jax.tree.map(lambda a, b: a * h + along(b, noise), drift, diffusion)
 
 
-def along(matrix: Array, direction: Array) -> Array:
+def along(
+    matrix: Float[Array, "*state channels"], direction: Float[Array, " channels"]
+) -> Float[Array, "*state"]:
     """The product over the last axis."""
     return jnp.matmul(matrix, direction)
