@@ -77,6 +77,7 @@ from lerax_fx.data import (
     KeyedTargets,
     Rollout,
     Targets,
+    Timed,
     Transitions,
 )
 from lerax_fx.describe import (
@@ -149,7 +150,15 @@ from lerax_fx.losses import (
     value_loss,
 )
 from lerax_fx.nde import (
+    CDE,
+    ODE,
+    SDE,
     Dynamics,
+    Intervals,
+    NDESolution,
+    cde_actor_critic,
+    nde_solve,
+    ode_actor_critic,
 )
 from lerax_fx.optimization import (
     anneal,
@@ -182,6 +191,9 @@ from lerax_fx.types import (
 )
 
 __all__ = [
+    "CDE",
+    "ODE",
+    "SDE",
     "AbstractActorCritic",
     "AbstractExploration",
     "AnakinLoop",
@@ -204,6 +216,7 @@ __all__ = [
     "HyperparameterError",
     "Inside",
     "Interval",
+    "Intervals",
     "Key",
     "KeyedTargets",
     "LeraxError",
@@ -211,6 +224,7 @@ __all__ = [
     "Metrics",
     "MultiBinary",
     "MultiDiscrete",
+    "NDESolution",
     "NonNegative",
     "NormalizeObservation",
     "NormalizeReward",
@@ -225,6 +239,7 @@ __all__ = [
     "Step",
     "Targets",
     "TimeLimit",
+    "Timed",
     "Timestep",
     "TrainState",
     "Transform",
@@ -238,6 +253,7 @@ __all__ = [
     "anneal",
     "categorical_loss",
     "categorical_q_agent",
+    "cde_actor_critic",
     "cem",
     "chain",
     "check_env",
@@ -268,7 +284,9 @@ __all__ = [
     "mlp_actor_critic",
     "n_step_returns",
     "named_hyperparameters",
+    "nde_solve",
     "normalize_advantage",
+    "ode_actor_critic",
     "partition",
     "periodic",
     "planning_agent",

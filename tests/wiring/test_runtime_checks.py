@@ -244,6 +244,46 @@ PLANTS = {
         "DistributionTargets.__init__",
         "probabilities",
     ),
+    "Timed: a time as a whole number": Plant(
+        lambda dt: fx.Timed(jnp.zeros(2), dt), jnp.zeros(()), jnp.zeros((), int), "Timed.__init__"
+    ),
+    "Intervals: resets for one interval less": Plant(
+        lambda resets: fx.Intervals(jnp.zeros(2), jnp.ones(4), resets=resets),
+        jnp.zeros(4, bool),
+        jnp.zeros(3, bool),
+        "Intervals.__init__",
+    ),
+    "NDESolution: failures as whole numbers": Plant(
+        lambda failed: fx.NDESolution(jnp.zeros(2), jnp.zeros((4, 2)), failed),
+        jnp.zeros(4, bool),
+        jnp.zeros(4, int),
+        "NDESolution.__init__",
+        "failed",
+    ),
+    # Differential equations.
+    "CDE: a control with a channel more than the field": Plant(
+        lambda moved: (
+            fx.nde_solve.function(
+                fx.CDE(lambda t, y: jnp.ones((2, 3))), jnp.zeros(2), 1.0, control=moved
+            ).final
+        ),
+        jnp.zeros(3),
+        jnp.zeros(4),
+        "along",
+    ),
+    "SDE: a diffusion with a column for each entry of the state": Plant(
+        lambda size: (
+            fx.nde_solve.function(
+                fx.SDE(lambda t, y: y, lambda t, y: jnp.ones((2, size)), noise=3),
+                jnp.zeros(2),
+                1.0,
+                key=KEY,
+            ).final
+        ),
+        3,
+        2,
+        "along",
+    ),
     "PolicyEvaluation: values as whole numbers": Plant(
         lambda value: fx.PolicyEvaluation(None, value),
         jnp.zeros((2, 4)),
@@ -710,6 +750,10 @@ STAGES = {
     "rollout": (ACT, None),
     "gae": (fx.gae(), ROLLOUT),
     "with_keys": (fx.with_keys(fx.identity()), REAL_TARGETS),
+    "nde_solve": (
+        fx.nde_solve(equation=lambda agent: lambda t, y: -y),
+        fx.Intervals(jnp.zeros((2, 3)), jnp.ones((2, 4))),
+    ),
 }
 PLANTS |= {
     f"{name}: a batch of keys": Plant(
@@ -814,6 +858,8 @@ MAKERS = {
     "actor_critic": lambda key: fx.actor_critic(SPACES, key=key, width=4),
     "mlp_actor_critic": lambda key: fx.mlp_actor_critic(SPACES, key=key, width=4),
     "cnn_actor_critic": lambda key: fx.cnn_actor_critic(IMAGES, key=key, width=4),
+    "ode_actor_critic": lambda key: fx.ode_actor_critic(SPACES, key=key, width=4),
+    "cde_actor_critic": lambda key: fx.cde_actor_critic(SPACES, key=key, width=4),
     "gru_actor_critic": lambda key: fx.gru_actor_critic(SPACES, key=key, width=4),
     "q_agent": lambda key: fx.q_agent((BOX, fx.Discrete(3)), key=key, widths=(4,)),
     "categorical_q_agent": lambda key: fx.categorical_q_agent(
@@ -880,7 +926,7 @@ NOTHING_TO_CHECK = {
         *("Space", "Transform"),
     },
     "it holds or takes trees of any shape": {
-        *("Encoding", "Inside", "WrapperState", "named_hyperparameters", "partition"),
+        *("ODE", "Encoding", "Inside", "WrapperState", "named_hyperparameters", "partition"),
     },
     "it takes no arrays": {
         *("action_bounds", "describe", "make", "image_encoding", "policy_for", "vector_encoding"),
