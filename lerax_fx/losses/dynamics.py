@@ -11,6 +11,7 @@ from lerax_fx.core.bounds import NonNegative
 from lerax_fx.data.transitions import Transitions
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.losses.loss import loss_term
+from lerax_fx.nde.split_time import split_time
 from lerax_fx.types import Flag, Metrics, Scalar
 
 
@@ -21,11 +22,13 @@ class Prediction(eqx.Module):
     - `error`: of the observation after it, in units of half the width between bounds.
     - `reward`: for it.
     - `termination`: the log-odds that it ended the episode for good.
+    - `failed`: whether the model's equation could not be solved.
     """
 
     error: Float[Array, "*batch time size"]
     reward: Float[Array, "*batch time"]
     termination: Float[Array, "*batch time"]
+    failed: Bool[Array, "*batch time"]
 
 
 def evaluate_dynamics(agent: Any, data: Transitions) -> Prediction:
@@ -39,16 +42,17 @@ def evaluate_dynamics(agent: Any, data: Transitions) -> Prediction:
     def predict(window: Transitions) -> Prediction:
         def one_step(state: Array, inputs: tuple[Transitions, Flag]) -> tuple[Array, Any]:
             data, begins = inputs
-            state = jnp.where(begins, model.encode(data.observation), state)
-            following = model.flow(state, data.action)
-            error = model.error(following, data.next_observation)
+            state = jnp.where(begins, model.encode(split_time(data.observation)[0]), state)
+            observed, dt = split_time(data.next_observation)
+            following, failed = model.flow(state, data.action, dt)
+            error = model.error(following, observed)
             # Only observations teach the flow. Rewards are on another scale: on Pendulum, with
             # theirs in it, two seeds of five were not there by 1,600 steps where now all are.
             constant = jax.lax.stop_gradient((state, following))
-            reward, termination = model.judge(constant[0], data.action, constant[1])
-            return following, (error, reward, termination)
+            reward, termination = model.judge(constant[0], data.action, constant[1], dt)
+            return following, (error, reward, termination, failed)
 
-        first = model.encode(jax.tree.map(lambda x: x[0], window.observation))
+        first = model.encode(split_time(jax.tree.map(lambda x: x[0], window.observation))[0])
         begins = jnp.concatenate([jnp.zeros_like(window.done[:1]), window.done[:-1]])
         return Prediction(*jax.lax.scan(one_step, first, (window, begins))[1])
 
@@ -78,7 +82,8 @@ def dynamics_loss(
     model has an `ending`.
 
     Metrics: `observation_error`, `reward_error`, and `termination_error`, 0 without an
-    `ending`: the three means, unweighted.
+    `ending`: the three means, unweighted; and `failed`, the fraction of steps whose equation
+    could not be solved, in which the state is held and nothing is learnt of the flow.
     """
     observation = 0.5 * jnp.mean(jnp.sum(evaluation.error**2, axis=-1))
     reward = 0.5 * jnp.mean((evaluation.reward - data.reward) ** 2)
@@ -88,6 +93,7 @@ def dynamics_loss(
         "observation_error": observation,
         "reward_error": reward,
         "termination_error": termination,
+        "failed": jnp.mean(evaluation.failed.astype(total.dtype)),
     }
     return total, metrics
 

@@ -9,9 +9,10 @@ from jaxtyping import Array, Float, ScalarLike
 
 from lerax_fx.agents.linear import only_number
 from lerax_fx.agents.policies.action_bounds import ActionBounds
+from lerax_fx.nde.equations import ODE
+from lerax_fx.nde.method import Method, method
 from lerax_fx.nde.scaling import Scaling
-from lerax_fx.nde.step import heun
-from lerax_fx.types import Scalar
+from lerax_fx.types import Flag, Scalar
 
 RewardFunction = Callable[[Array, Array, Array], Scalar]
 """`(observation, action, next_observation) -> reward`, of one step."""
@@ -25,11 +26,30 @@ class Predicted(eqx.Module):
     - `reward`: for it.
     - `termination`: the log-odds of its ending the episode for good; minus infinity for a
       model that knows of no end.
+    - `failed`: whether the equation could not be solved; then `state` is that before it.
     """
 
     state: Float[Array, " state"]
     reward: Scalar
     termination: Scalar
+    failed: Flag
+
+
+@final
+class DrivenField(eqx.Module):
+    """A vector field `(t, state) -> slope` under one action.
+
+    - `field`: of a vector: the state and the action.
+    - `drive`: the action.
+    """
+
+    field: Callable[..., Any]
+    drive: Float[Array, " size"]
+
+    def __call__(self, t: Any, state: Float[Array, " state"]) -> Float[Array, " state"]:
+        """At any time the same."""
+        del t
+        return self.field(jnp.concatenate([state, self.drive]))
 
 
 @final
@@ -40,8 +60,7 @@ class Dynamics(eqx.Module):
 
     While it acts, an action holds. Du et al. 2020, "Model-based Reinforcement Learning for
     Semi-Markov Decision Processes with Neural ODEs", section 3; Yildiz et al. 2021,
-    "Continuous-Time Model-Based Reinforcement Learning", section 4. The equation is solved
-    by one step of Heun's method for each action.
+    "Continuous-Time Model-Based Reinforcement Learning", section 4.
 
     - `observations`, `actions`: how they are scaled. Actions beyond their bounds count as
       on them.
@@ -54,6 +73,9 @@ class Dynamics(eqx.Module):
     - `encoder`, `decoder`: modules from the scaled observation to the latent state and back;
       None if the one is the other.
     - `reward`: the known reward of a step, of the observations as they are, or None.
+    - `method`: how the equation is solved.
+
+    Observations are arrays, which come 1 apart, or [`Timed`][lerax_fx.Timed].
     """
 
     observations: Scaling
@@ -64,6 +86,7 @@ class Dynamics(eqx.Module):
     encoder: Callable[..., Any] | None = None
     decoder: Callable[..., Any] | None = None
     reward: RewardFunction | None = eqx.field(static=True, default=None)
+    method: Method = eqx.field(static=True, default_factory=lambda: method("Dynamics"))
 
     def encode(self, observation: Float[Array, "..."]) -> Float[Array, " state"]:
         """The state in which something is observed."""
@@ -92,15 +115,18 @@ class Dynamics(eqx.Module):
         - `dt`: at least 0, in units of time; of an environment without a clock of its own
           one step is the unit. After 0 the state is the same, and a learnt reward is 0.
         """
-        following = self.flow(state, action, dt)
-        return Predicted(following, *self.judge(state, action, following, dt))
+        following, failed = self.flow(state, action, dt)
+        return Predicted(following, *self.judge(state, action, following, dt), failed)
 
     def flow(
         self, state: Float[Array, " state"], action: Float[Array, "..."], dt: ScalarLike = 1.0
-    ) -> Float[Array, " state"]:
-        """The state after a time `dt` of one action."""
-        drive = self._drive(action)
-        return heun(lambda state: self.field(jnp.concatenate([state, drive])), state, dt)
+    ) -> tuple[Float[Array, " state"], Flag]:
+        """The state after a time `dt` of one action, and whether the equation could not be
+        solved.
+        """
+        equation = self.method.guarded(ODE(DrivenField(self.field, self._drive(action))))
+        dt = jnp.asarray(dt, state.dtype)
+        return self.method.interval(equation, state, t=0.0, dt=dt, control=None, key=None)
 
     def judge(
         self,

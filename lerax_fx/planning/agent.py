@@ -11,8 +11,9 @@ from jaxtyping import Array, Bool, Float
 from lerax_fx.agents.actor_critic import AbstractActorCritic
 from lerax_fx.agents.policies.deterministic import DeterministicAction
 from lerax_fx.nde.dynamics import Dynamics
+from lerax_fx.nde.split_time import split_time
 from lerax_fx.planning.cem import Gaussian, cem
-from lerax_fx.types import Key, Scalar
+from lerax_fx.types import Key, Scalar, Tree
 
 
 @final
@@ -65,11 +66,9 @@ class PlanningAgent(AbstractActorCritic):
         actions = jnp.zeros((self.planner.horizon, self.model.actions.size))
         return Plan(actions, jax.random.key(0))
 
-    def step(
-        self, memory: Plan, observation: Float[Array, "..."]
-    ) -> tuple[Plan, distrax.Distribution, Scalar]:
+    def step(self, memory: Plan, observation: Tree) -> tuple[Plan, distrax.Distribution, Scalar]:
         key, search_key = jax.random.split(memory.key)
-        state = self.model.encode(observation)
+        state = self.model.encode(split_time(observation)[0])
 
         def score(actions: Array) -> Scalar:
             return self.predicted_return(state, actions)
@@ -89,11 +88,11 @@ class PlanningAgent(AbstractActorCritic):
         return Plan(left, key), DeterministicAction(action, self.model.actions), score(found)
 
     def unroll(
-        self, memory: Plan, observations: Float[Array, "time ..."], resets: Bool[Array, " time"]
+        self, memory: Plan, observations: Tree, resets: Bool[Array, " time"]
     ) -> tuple[Plan, distrax.Distribution, Float[Array, " time"]]:
         initial = self.initial_memory()
 
-        def one_step(memory: Plan, inputs: tuple[Array, Array]) -> tuple[Plan, Any]:
+        def one_step(memory: Plan, inputs: tuple[Tree, Array]) -> tuple[Plan, Any]:
             observation, reset = inputs
             memory = jax.tree.map(lambda a, b: jnp.where(reset, a, b), initial, memory)
             memory, distribution, value = self.step(memory, observation)
@@ -106,7 +105,8 @@ class PlanningAgent(AbstractActorCritic):
         self, state: Float[Array, " state"], actions: Float[Array, "horizon size"]
     ) -> Scalar:
         """The discounted sum of the rewards that the model predicts for a plan, each weighted
-        with the probability that the episode is not over by then.
+        with the probability that the episode is not over by then. Minus infinity where the
+        model's equation cannot be solved.
         """
         discount = self.planner.discount**self.planner.dt
 
@@ -114,7 +114,8 @@ class PlanningAgent(AbstractActorCritic):
             state, weight, total = carry
             step = self.model.step(state, self._action(unit), self.planner.dt)
             goes_on = jax.nn.sigmoid(-step.termination)
-            return (step.state, weight * discount * goes_on, total + weight * step.reward), None
+            total += jnp.where(step.failed, -jnp.inf, weight * step.reward)
+            return (step.state, weight * discount * goes_on, total), None
 
         start = state, jnp.ones(()), jnp.zeros(())
         (_, _, total), _ = jax.lax.scan(one_step, start, actions)

@@ -12,7 +12,9 @@ from lerax_fx.core.bounds import Interval, check_count, check_flag, check_number
 from lerax_fx.environments.make import make
 from lerax_fx.environments.spaces import Space
 from lerax_fx.nde.dynamics import Dynamics, RewardFunction
+from lerax_fx.nde.method import method
 from lerax_fx.nde.scaling import box_scaling
+from lerax_fx.nde.split_time import value_space
 from lerax_fx.planning.agent import Planner, PlanningAgent
 from lerax_fx.planning.cem import check_search
 from lerax_fx.types import Key
@@ -38,6 +40,8 @@ def planning_agent(
     num_iterations: int = 3,
     discount: float = 0.99,
     dt: float = 1.0,
+    solver: Any = "heun",
+    steps: int = 1,
 ) -> PlanningAgent:
     """A model in continuous time, of multilayer perceptrons, and planning on it.
 
@@ -59,6 +63,8 @@ def planning_agent(
     - `num_samples`, `num_elites`, `num_iterations`: of the search, [`cem`][lerax_fx.cem].
     - `discount`: of a predicted reward one unit of time later, in [0, 1].
     - `dt`: how long each action of a plan holds, in units of time; above 0.
+    - `solver`, `steps`: how the model is solved over each action, as for
+      [`nde_solve`][lerax_fx.nde_solve].
 
     **Raises:** `WiringError` if actions are not a `Box` of floats with finite bounds, or
     observations not a `Box` of floats; `HyperparameterError` for a count below 1, more
@@ -66,7 +72,7 @@ def planning_agent(
     """
     where = "planning_agent"
     observations, actions = _spaces(env)
-    bounds, scaling = action_bounds(where, actions), box_scaling(where, observations)
+    bounds, scaling = action_bounds(where, actions), box_scaling(where, value_space(observations))
     check_search(where, num_samples, num_elites, num_iterations)
     planner = Planner(
         check_count(f"{where}: horizon", horizon),
@@ -94,6 +100,7 @@ def planning_agent(
         None if latent is None else network(keys[3], scaling.size, state),
         None if latent is None else network(keys[4], state, scaling.size),
         reward,
+        method(where, solver=solver, steps=steps),
     )
     return PlanningAgent(model, planner)
 

@@ -18,6 +18,15 @@ WITH_END = fx.planning_agent((SEEN, DONE), key=KEY, width=8, termination=True)
 BATCH, TIME = 3, 5
 
 
+class Exploding(eqx.Module):
+    """Beyond 0.1, larger than any float."""
+
+    scale: jax.Array
+
+    def __call__(self, driven):
+        return jnp.exp(self.scale * driven[:3])
+
+
 def transitions(seed, ends=0.3):
     rng = np.random.default_rng(seed)
     ended = rng.random((BATCH, TIME)) < ends
@@ -121,6 +130,37 @@ def test_only_observations_teach_how_states_move():
     gradient = jax.grad(reward_error)(WITH_END).model
     assert not any(leaf.any() for leaf in jax.tree.leaves(gradient.field))
     assert all(leaf.any() for leaf in jax.tree.leaves((gradient.rate, gradient.ending)))
+
+
+def test_time_that_passed_is_time_that_is_predicted():
+    data = transitions(3)
+    times = jax.random.uniform(KEY, (BATCH, TIME))
+    timed = fx.Transitions(
+        fx.Timed(data.observation, jnp.zeros((BATCH, TIME))),
+        data.action,
+        data.reward,
+        data.terminated,
+        data.truncated,
+        fx.Timed(data.next_observation, times),
+    )
+    first = jax.tree.map(lambda x: x[0, :1], timed)
+    _, metrics = fx.dynamics_loss()(AGENT, first)
+    state = AGENT.model.encode(data.observation[0, 0])
+    step = AGENT.model.step(state, data.action[0, 0], times[0, 0])
+    error = np.asarray(step.state) - scaled(data.next_observation[0, 0])
+    np.testing.assert_allclose(metrics["observation_error"], np.sum(error**2) / 2, rtol=1e-4)
+    error = step.reward - data.reward[0, 0]
+    np.testing.assert_allclose(metrics["reward_error"], error**2 / 2, rtol=1e-4)
+
+
+def test_a_field_that_explodes_leaves_no_nan_in_what_is_learnt():
+    agent = eqx.tree_at(lambda agent: agent.model.field, AGENT, Exploding(jnp.array(1e3)))
+    data = transitions(4)
+    learn = fx.minimize(fx.dynamics_loss(), optax.sgd(1e-3))
+    step = learn.update(agent, learn.init(agent, KEY), data, KEY)
+    assert step.metrics["failed"] > 0
+    assert fx.dynamics_loss()(AGENT, data)[1]["failed"] == 0
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(step.agent))
 
 
 def test_two_half_steps_are_about_one():

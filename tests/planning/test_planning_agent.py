@@ -73,20 +73,37 @@ def test_a_plan_is_worth_the_discounted_sum_of_its_rewards():
 
 
 def test_the_plan_that_is_left_is_where_the_next_search_starts():
-    memory, distribution, _ = AGENT.step(AGENT.initial_memory(), jnp.zeros(3))
+    memory, _, _ = AGENT.step(AGENT.initial_memory(), jnp.zeros(3))
     again, _, _ = AGENT.step(AGENT.initial_memory(), jnp.zeros(3))
     np.testing.assert_array_equal(memory.actions, again.actions)
     assert (memory.actions[-1] == memory.actions[-2]).all()
     assert memory.key != AGENT.initial_memory().key
-    # A search that draws next to nothing better keeps what it starts with.
-    still = eqx.tree_at(
-        lambda agent: agent.model.rate.layers[-1].weight,
-        AGENT,
-        replace_fn=lambda weight: jnp.full_like(weight, jnp.nan),
-    )
-    _, distribution, value = still.step(memory, jnp.zeros(3))
+
+
+def with_rewards(agent, value):
+    weights = lambda agent: agent.model.rate.layers[-1].weight  # noqa: E731 -- for tree_at
+    return eqx.tree_at(weights, agent, replace_fn=lambda weight: jnp.full_like(weight, value))
+
+
+def exploding(scale):
+    def field(driven):
+        return jnp.exp(scale * driven[:3] + driven[3:4])
+
+    return eqx.tree_at(lambda agent: agent.model.field, AGENT, field)
+
+
+@pytest.mark.parametrize("agent", [with_rewards(AGENT, jnp.nan), exploding(1e3)])
+def test_a_model_gone_wrong_gives_no_nan_to_act_on(agent):
+    memory, distribution, value = agent.step(agent.initial_memory(), jnp.ones(3))
     assert np.isfinite(distribution.mode()).all()
-    assert np.isnan(value)
+    assert np.isfinite(memory.actions).all()
+    assert not np.isfinite(value)
+
+
+def test_observations_may_come_with_their_time():
+    plain = AGENT.step(AGENT.initial_memory(), jnp.ones(3))
+    timed = AGENT.step(AGENT.initial_memory(), fx.Timed(jnp.ones(3), jnp.array(0.3)))
+    np.testing.assert_array_equal(plain[1].mode(), timed[1].mode())
 
 
 def test_actions_are_within_their_bounds():
