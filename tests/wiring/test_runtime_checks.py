@@ -124,6 +124,8 @@ QUANTILE_AGENT = fx.quantile_q_agent((BOX, fx.Discrete(3)), key=KEY, num_quantil
 DISTRIBUTION_TARGETS = fx.DistributionTargets(
     ROLLOUT.observation, CHOICES, jnp.zeros((2, 4, 5)), jnp.full((2, 4, 5), 0.2)
 )
+PLANNER = fx.planning_agent(SPACES, key=KEY, width=4, horizon=2, num_samples=4, num_elites=2)
+REAL_STEPS = fx.Transitions.of(ROLLOUT)
 
 
 def with_network(agent, network):
@@ -425,6 +427,35 @@ PLANTS = {
         KEYED,
         "KeyedTargets.__init__",
         "targets",
+    ),
+    # Planning.
+    "Gaussian: a deviation for a number more": Plant(
+        lambda std: fx.Gaussian(jnp.zeros(2), std),
+        jnp.ones(2),
+        jnp.ones(3),
+        "Gaussian.__init__",
+        "std",
+    ),
+    "cem: a batch of keys": Plant(
+        lambda key: fx.cem(jnp.sum, fx.Gaussian(jnp.zeros(2), jnp.ones(2)), key=key).mean,
+        KEY,
+        KEYS,
+        "cem",
+        "key",
+    ),
+    "Dynamics: a batch of states": Plant(
+        lambda state: PLANNER.model.step(state, jnp.zeros(2)).state,
+        jnp.zeros(2),
+        jnp.zeros((5, 2)),
+        "Dynamics.step",
+        "state",
+    ),
+    "PlanningAgent: resets as floats": Plant(
+        lambda resets: unrolled(PLANNER, jnp.zeros(2), resets)[2],
+        jnp.zeros(4, bool),
+        jnp.zeros(4),
+        "PlanningAgent.unroll",
+        "resets",
     ),
     # Loops.
     "rollout: a reward with an axis": Plant(
@@ -824,6 +855,9 @@ HYPERPARAMETERS = {
     ("distributional_td_target", "discount"): lambda value: fx.distributional_td_target(
         discount=value
     ),
+    ("dynamics_loss", "reward_weight"): lambda value: fx.dynamics_loss(reward_weight=value)(
+        PLANNER, REAL_STEPS
+    ),
     ("value_loss", "clip"): lambda value: fx.value_loss(clip=value)(AGENT, ESTIMATES),
     ("ppo_loss", "clip"): lambda value: fx.ppo_loss(clip=value)(AGENT, ESTIMATES),
     ("ppo_loss", "value_weight"): lambda value: fx.ppo_loss(value_weight=value)(AGENT, ESTIMATES),
@@ -861,6 +895,7 @@ MAKERS = {
     "ode_actor_critic": lambda key: fx.ode_actor_critic(SPACES, key=key, width=4),
     "cde_actor_critic": lambda key: fx.cde_actor_critic(SPACES, key=key, width=4),
     "gru_actor_critic": lambda key: fx.gru_actor_critic(SPACES, key=key, width=4),
+    "planning_agent": lambda key: fx.planning_agent(SPACES, key=key, width=4),
     "q_agent": lambda key: fx.q_agent((BOX, fx.Discrete(3)), key=key, widths=(4,)),
     "categorical_q_agent": lambda key: fx.categorical_q_agent(
         (BOX, fx.Discrete(3)), key=key, num_atoms=5, widths=(4,)
