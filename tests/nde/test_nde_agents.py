@@ -20,6 +20,8 @@ MAKERS = {"ode": fx.ode_actor_critic, "cde": fx.cde_actor_critic}
 
 
 def make(name, **options):
+    # Observations here are of the size of 1, and so is what they move by.
+    options = {"gain": 1.0, **options} if name == "cde" else options
     return MAKERS[name](SPACES, key=KEY, width=6, hidden=5, **options)
 
 
