@@ -13,7 +13,7 @@ from lerax_fx.agents.linear import Linear, orthogonal
 from lerax_fx.agents.mlp import MLP
 from lerax_fx.agents.policies import policy_for
 from lerax_fx.agents.recurrent import GRU
-from lerax_fx.core.bounds import check_count
+from lerax_fx.core.bounds import Interval, check_count, check_number
 from lerax_fx.environments.make import make
 from lerax_fx.environments.spaces import Space
 from lerax_fx.errors import HyperparameterError, explain
@@ -96,7 +96,7 @@ def cde_actor_critic(
     key: Key,
     width: int = 32,
     channels: int = 4,
-    gain: float = 30.0,
+    gain: float = 10.0,
     hidden: int = 64,
     activation: Activation = "tanh",
     solver: Any = "heun",
@@ -117,8 +117,9 @@ def cde_actor_critic(
     - `channels`: of the control, besides time: features of the observation by one linear
       layer (a convolutional network, for images). The field's last layer has
       `width * (1 + channels)` outputs.
-    - `gain`: of the features' initial weights. The field is bounded, so what observations
-      move by from one to the next is to be of the size of 1.
+    - `gain`: what the features' initial weights are multiplied with. The field is bounded, so
+      what features move by from one observation to the next should be of the size of 1. The
+      default suits smooth motion in units of about 1; take 1 for observations that jump.
     - `hidden`: of the field's hidden layer, and `activation` there.
     - `solver`, `steps`, `controller`, `adjoint`, `on_failure`: as in
       [`nde_solve`][lerax_fx.nde_solve], for the interval between two observations.
@@ -140,6 +141,7 @@ def cde_actor_critic(
         check_count(f"{where}: {name}", value)
         for name, value in (("width", width), ("channels", channels), ("hidden", hidden))
     )
+    gain = check_number(f"{where}: gain", gain, Interval(0.0, open_low=True))
     torso_key, start_key, field_key, actor_key, critic_key = jax.random.split(key, 5)
     encoding, torso = torso_for(where, observations, channels, 1, "identity", torso_key)
     torso = eqx.tree_at(_last_weight, torso, replace_fn=lambda weight: gain * weight)

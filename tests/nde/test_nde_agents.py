@@ -183,6 +183,8 @@ def test_errors_name_the_argument():
         make("ode", solver="rk5")
     with pytest.raises(fx.HyperparameterError, match="cde_actor_critic: channels"):
         make("cde", channels=0)
+    with pytest.raises(fx.HyperparameterError, match="cde_actor_critic: gain"):
+        make("cde", gain=0.0)
     with pytest.raises(fx.HyperparameterError, match="cde_actor_critic: steps"):
         make("cde", steps=0)
     with pytest.raises(fx.WiringError, match="FlattenObservation"):
