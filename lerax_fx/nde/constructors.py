@@ -2,8 +2,10 @@
 
 from typing import Any, Final, Literal
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from lerax_fx.agents.activation import Activation
 from lerax_fx.agents.constructors import torso_for
@@ -11,7 +13,7 @@ from lerax_fx.agents.linear import Linear, orthogonal
 from lerax_fx.agents.mlp import MLP
 from lerax_fx.agents.policies import policy_for
 from lerax_fx.agents.recurrent import GRU
-from lerax_fx.core.bounds import check_count
+from lerax_fx.core.bounds import Interval, check_count, check_number
 from lerax_fx.environments.make import make
 from lerax_fx.environments.spaces import Space
 from lerax_fx.errors import HyperparameterError, explain
@@ -92,8 +94,9 @@ def cde_actor_critic(
     env: Any,
     *,
     key: Key,
-    width: int = 64,
-    channels: int = 8,
+    width: int = 32,
+    channels: int = 4,
+    gain: float = 10.0,
     hidden: int = 64,
     activation: Activation = "tanh",
     solver: Any = "heun",
@@ -114,6 +117,9 @@ def cde_actor_critic(
     - `channels`: of the control, besides time: features of the observation by one linear
       layer (a convolutional network, for images). The field's last layer has
       `width * (1 + channels)` outputs.
+    - `gain`: what the features' initial weights are multiplied with. The field is bounded, so
+      what features move by from one observation to the next should be of the size of 1. The
+      default suits smooth motion in units of about 1; take 1 for observations that jump.
     - `hidden`: of the field's hidden layer, and `activation` there.
     - `solver`, `steps`, `controller`, `adjoint`, `on_failure`: as in
       [`nde_solve`][lerax_fx.nde_solve], for the interval between two observations.
@@ -135,15 +141,15 @@ def cde_actor_critic(
         check_count(f"{where}: {name}", value)
         for name, value in (("width", width), ("channels", channels), ("hidden", hidden))
     )
+    gain = check_number(f"{where}: gain", gain, Interval(0.0, open_low=True))
     torso_key, start_key, field_key, actor_key, critic_key = jax.random.split(key, 5)
     encoding, torso = torso_for(where, observations, channels, 1, "identity", torso_key)
-    sizes = (width, hidden, width * (1 + channels))
-    network = MLP(sizes, key=field_key, activation=activation, last_gain=1.0)
+    torso = eqx.tree_at(_last_weight, torso, replace_fn=lambda weight: gain * weight)
     return CDEActorCritic(
         encoding,
         torso,
-        Linear(orthogonal(start_key, channels, width, 1.0)),
-        MatrixField(network, 1 + channels),
+        Linear(orthogonal(start_key, channels, width, 1 / gain)),
+        _matrix_field(width, 1 + channels, hidden, activation, field_key),
         Linear(orthogonal(actor_key, width, policy.parameters, _ACTOR_GAIN)),
         Linear(orthogonal(critic_key, width, 1, _CRITIC_GAIN)),
         policy,
@@ -151,6 +157,25 @@ def cde_actor_critic(
         channels,
         how,
     )
+
+
+def _matrix_field(
+    width: int, channels: int, hidden: int, activation: Activation, key: Key
+) -> MatrixField:
+    sizes = (width, hidden, width * channels)
+    network = MLP(sizes, key=key, activation=activation, last_gain=1.0)
+
+    def quiet(weight: Array) -> Array:
+        # Time passes all the time: at first it does little but leak.
+        return weight.reshape(hidden, width, channels).at[..., 0].multiply(0.1).reshape(hidden, -1)
+
+    network = eqx.tree_at(_last_weight, network, replace_fn=quiet)
+    return MatrixField(network, jnp.linspace(-3.0, 3.0, width))
+
+
+def _last_weight(network: Any) -> Array:
+    """Of an MLP, or of the one at a CNN's end."""
+    return getattr(network, "mlp", network).layers[-1].weight
 
 
 def _flow(where: str, flow: str, width: int, hidden: int, key: Key) -> NetworkField | GRUField:

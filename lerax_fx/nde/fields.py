@@ -25,17 +25,24 @@ class NetworkField(eqx.Module):
 
 @final
 class MatrixField(eqx.Module):
-    """A network of the state alone, with a column for each channel of a control.
+    """A network of the state alone, with a column for each channel of a control, the first of
+    which is time.
 
-    Bounded by 1, which Kidger et al. 2020, appendix D, found to matter for training.
+    The network's outputs are bounded by 1, which Kidger et al. 2020, appendix D, found to
+    matter for training. In time, each entry of the state also leaks, at a rate between 0 and 1
+    that is learnt: without it nothing is ever forgotten, and what the control has done lately,
+    such as a velocity, is hard to tell from where it is.
+
+    - `leak`: the logits of the rates.
     """
 
     network: MLP
-    channels: int = eqx.field(static=True)
+    leak: Float[Array, " size"]
 
     def __call__(self, t: Any, y: Float[Array, " size"]) -> Float[Array, "size channels"]:
         del t
-        return jnp.tanh(self.network(y)).reshape(*y.shape, self.channels)
+        columns = jnp.tanh(self.network(y)).reshape(*y.shape, -1)
+        return columns.at[:, 0].add(-jax.nn.sigmoid(self.leak) * y)
 
 
 @final
