@@ -79,6 +79,7 @@ from lerax_fx.data import (
     KeyedTargets,
     Rollout,
     Targets,
+    Timed,
     Transitions,
 )
 from lerax_fx.describe import (
@@ -138,6 +139,7 @@ from lerax_fx.losses import (
     clipped_surrogate,
     critic_loss,
     deterministic_policy_loss,
+    dynamics_loss,
     entropy,
     evaluate_policy,
     loss_term,
@@ -149,9 +151,26 @@ from lerax_fx.losses import (
     temperature_loss,
     value_loss,
 )
+from lerax_fx.nde import (
+    CDE,
+    ODE,
+    SDE,
+    Dynamics,
+    Intervals,
+    NDESolution,
+    cde_actor_critic,
+    nde_solve,
+    ode_actor_critic,
+)
 from lerax_fx.optimization import (
     anneal,
     minimize,
+)
+from lerax_fx.planning import (
+    Gaussian,
+    PlanningAgent,
+    cem,
+    planning_agent,
 )
 from lerax_fx.replay import (
     AbstractSampling,
@@ -178,6 +197,9 @@ from lerax_fx.types import (
 )
 
 __all__ = [
+    "CDE",
+    "ODE",
+    "SDE",
     "AbstractActorCritic",
     "AbstractExploration",
     "AbstractSampling",
@@ -189,6 +211,7 @@ __all__ = [
     "Dict",
     "Discrete",
     "DistributionTargets",
+    "Dynamics",
     "Env",
     "EnvironmentSetupError",
     "Estimates",
@@ -196,9 +219,11 @@ __all__ = [
     "Flag",
     "FlattenObservation",
     "Fraction",
+    "Gaussian",
     "HyperparameterError",
     "Inside",
     "Interval",
+    "Intervals",
     "Key",
     "KeyedTargets",
     "LeraxError",
@@ -206,9 +231,11 @@ __all__ = [
     "Metrics",
     "MultiBinary",
     "MultiDiscrete",
+    "NDESolution",
     "NonNegative",
     "NormalizeObservation",
     "NormalizeReward",
+    "PlanningAgent",
     "PolicyEvaluation",
     "Positive",
     "Real",
@@ -219,6 +246,7 @@ __all__ = [
     "Step",
     "Targets",
     "TimeLimit",
+    "Timed",
     "Timestep",
     "TrainState",
     "Transform",
@@ -233,6 +261,8 @@ __all__ = [
     "burn_in",
     "categorical_loss",
     "categorical_q_agent",
+    "cde_actor_critic",
+    "cem",
     "chain",
     "check_env",
     "clipped_surrogate",
@@ -244,6 +274,7 @@ __all__ = [
     "deterministic_policy_loss",
     "deterministic_target",
     "distributional_td_target",
+    "dynamics_loss",
     "entropy",
     "epsilon_greedy",
     "evaluate",
@@ -262,10 +293,13 @@ __all__ = [
     "mlp_actor_critic",
     "n_step_returns",
     "named_hyperparameters",
+    "nde_solve",
     "normalize_advantage",
+    "ode_actor_critic",
     "packed",
     "partition",
     "periodic",
+    "planning_agent",
     "policy_gradient",
     "polyak",
     "ppo_loss",

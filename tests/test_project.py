@@ -86,7 +86,16 @@ def test_what_a_run_does_not_need_is_not_imported() -> None:
         "print(*{name.split('.')[0] for name in set(sys.modules) - before})"
     )
     imported = set(run_python(code).stdout.split())
-    unwanted = {"beartype", "gymnax", "matplotlib", "recipes", "rich", "tyro", "typeguard"}
+    unwanted = {
+        "beartype",
+        "diffrax",
+        "gymnax",
+        "matplotlib",
+        "recipes",
+        "rich",
+        "tyro",
+        "typeguard",
+    }
     assert "lerax_fx" in imported
     assert imported & unwanted == set()
 

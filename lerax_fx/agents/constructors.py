@@ -534,6 +534,18 @@ def _hidden(where: str, width: int, depth: int, *, at_least: int) -> tuple[int, 
     return (check_count(f"{where}: width", width),) * count
 
 
+def torso_for(
+    where: str, space: Space, width: int, depth: int, activation: Activation, key: Key
+) -> tuple[Encoding, Callable[..., Any]]:
+    """An encoding of a space's elements, and a network of `depth` activated layers on it;
+    behind a convolution, for images.
+
+    **Raises:** `WiringError` for a space without a network; `HyperparameterError` for an
+    unknown activation or a size below 1.
+    """
+    return _torso(where, space, _hidden(where, width, depth, at_least=1), activation, key)
+
+
 def _torso(
     where: str, space: Space, hidden: tuple[int, ...], activation: Activation, key: Key
 ) -> tuple[Encoding, Callable[..., Any]]:

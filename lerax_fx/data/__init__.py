@@ -5,6 +5,7 @@ from lerax_fx.data.estimates import Estimates
 from lerax_fx.data.keyed_targets import KeyedTargets
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.data.targets import Targets
+from lerax_fx.data.timed import Timed
 from lerax_fx.data.transitions import Transitions
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "KeyedTargets",
     "Rollout",
     "Targets",
+    "Timed",
     "Transitions",
 ]

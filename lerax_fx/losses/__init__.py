@@ -12,6 +12,7 @@ from lerax_fx.losses.distributional import (
     evaluate_return_distributions,
     quantile_loss,
 )
+from lerax_fx.losses.dynamics import Prediction, dynamics_loss, evaluate_dynamics
 from lerax_fx.losses.evaluation import PolicyEvaluation, evaluate_policy
 from lerax_fx.losses.loss import Loss, loss_term
 from lerax_fx.losses.policy import clipped_surrogate, entropy, policy_gradient
@@ -31,15 +32,18 @@ __all__ = [
     "Loss",
     "PolicyEvaluation",
     "PolicyValues",
+    "Prediction",
     "SoftPolicyEvaluation",
     "TakenReturns",
     "categorical_loss",
     "clipped_surrogate",
     "critic_loss",
     "deterministic_policy_loss",
+    "dynamics_loss",
     "entropy",
     "evaluate_action_values",
     "evaluate_critics",
+    "evaluate_dynamics",
     "evaluate_policy",
     "evaluate_policy_values",
     "evaluate_return_distributions",

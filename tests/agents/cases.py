@@ -5,6 +5,7 @@ import numpy as np
 
 from lerax_fx.agents import actor_critic, cnn_actor_critic, mlp_actor_critic
 from lerax_fx.environments import Box, Discrete, MultiBinary, MultiDiscrete
+from lerax_fx.nde import cde_actor_critic, ode_actor_critic
 
 KEY = jax.random.key(0)
 TIME = 6
@@ -21,6 +22,10 @@ SPACES = {
     "cnn-separate": (IMAGE, Discrete(3)),
     "gru": (VECTOR, MultiDiscrete([2, 3])),
     "gru-image": (Box(0, 255, (4, 4, 1), np.uint8), Discrete(2)),
+    "ode": (VECTOR, Discrete(3)),
+    "ode-gru": (VECTOR, Box(-1.0, 1.0, (2,))),
+    "cde": (VECTOR, Discrete(3)),
+    "cde-image": (IMAGE, Discrete(2)),
 }
 
 
@@ -30,6 +35,13 @@ def make_agent(name, key=KEY):
         return cnn_actor_critic(spaces, key=key, width=8, shared=False, squash=False)
     if name == "mlp-bits":
         return mlp_actor_critic(spaces, key=key, width=8, depth=0)
+    if name.startswith("ode"):
+        flow = "gru" if name == "ode-gru" else "mlp"
+        return ode_actor_critic(
+            spaces, key=key, width=8, hidden=4, flow=flow, squash=name == "ode-gru"
+        )
+    if name.startswith("cde"):
+        return cde_actor_critic(spaces, key=key, width=8, channels=3, hidden=4)
     memory = "gru" if name.startswith("gru") else None
     return actor_critic(spaces, key=key, width=8, memory=memory, squash=name == "mlp-squashed")
 

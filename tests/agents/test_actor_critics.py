@@ -53,7 +53,7 @@ def test_unroll_is_repeated_step(name, resets):
     assert_close(unroller(name)(*arguments), stepper(name)(*arguments))
 
 
-@pytest.mark.parametrize("name", ["gru", "gru-image"])
+@pytest.mark.parametrize("name", ["gru", "gru-image", "ode", "ode-gru", "cde", "cde-image"])
 def test_a_reset_forgets(name):
     agent, xs = agent_of(name), observations(name)
     resets = jnp.arange(TIME) == 3
@@ -68,12 +68,13 @@ def test_a_reset_forgets(name):
     )
 
 
-def test_unroll_begins_with_the_given_memory():
-    agent, xs, never = agent_of("gru"), observations("gru"), jnp.zeros(TIME, bool)
+@pytest.mark.parametrize("name", ["gru", "ode", "cde"])
+def test_unroll_begins_with_the_given_memory(name):
+    agent, xs, never = agent_of(name), observations(name), jnp.zeros(TIME, bool)
     unroll = jax.jit(type(agent).unroll)
     middle, _, _ = unroll(agent, agent.initial_memory(), xs[:2], never[:2])
     _, _, values = unroll(agent, middle, xs[2:], never[2:])
-    _, _, whole = unroller("gru")(agent, xs, never)
+    _, _, whole = unroller(name)(agent, xs, never)
     np.testing.assert_allclose(values, whole[2:], rtol=1e-5)
 
 
@@ -116,7 +117,7 @@ def test_distributions_survive_vmap_scan_and_jit(name):
         assert jax.vmap(jax.vmap(action_space.contains))(actions).all()
 
 
-@pytest.mark.parametrize("name", ["mlp-squashed", "cnn", "gru"])
+@pytest.mark.parametrize("name", ["mlp-squashed", "cnn", "gru", "ode", "ode-gru", "cde"])
 def test_plain_grad_reaches_every_leaf(name):
     agent, xs = agent_of(name), observations(name)
     actions = jax.vmap(SPACES[name][1].sample)(jax.random.split(KEY, TIME))
@@ -143,7 +144,7 @@ def test_agents_are_made_and_used_under_vmap():
     np.testing.assert_allclose(values[1], wanted, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["mlp", "gru"])
+@pytest.mark.parametrize("name", ["mlp", "gru", "ode", "cde"])
 def test_the_first_ratio_is_one(name):
     """What acting computed, step by step, and what a loss computes, trajectory by trajectory.
 

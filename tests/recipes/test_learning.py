@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 import lerax_fx as fx
-from recipes import a2c, c51, ddpg, dqn, ppo, pqn, sac, td3
+from recipes import a2c, c51, ddpg, dqn, nde_model, ppo, pqn, sac, td3
 
 
-def evaluated(recipe, env, seeds=5, **config):
-    """The mean return of each seed, over 128 episodes of the greedy policy."""
+def evaluated(recipe, env, seeds=5, episodes=128, **config):
+    """The mean return of each seed, over episodes of the greedy policy."""
 
     def one_seed(key):
         agent_key, train_key, evaluate_key = jax.random.split(key, 3)
         agent, train = recipe.make(env, key=agent_key, **config)
         trained, _ = train(agent, train_key)
-        return fx.evaluate(env, trained, evaluate_key).episode_return.mean()
+        return fx.evaluate(env, trained, evaluate_key, num_episodes=episodes).episode_return.mean()
 
     returns = np.asarray(jax.jit(jax.vmap(one_seed))(jax.random.split(jax.random.key(0), seeds)))
     name = recipe.__name__.split(".")[-1]
@@ -100,3 +100,9 @@ def test_c51_learns_cartpole():
 @pytest.mark.parametrize(("recipe", "wanted"), [(td3, -200.0), (ddpg, -250.0), (sac, -200.0)])
 def test_algorithms_for_real_actions_learn_pendulum(recipe, wanted):
     assert evaluated(recipe, "Pendulum-v1").mean() >= wanted
+
+
+@pytest.mark.slow
+def test_planning_on_a_learnt_model_solves_pendulum():
+    """In each seed; with a hundredth of the steps that PPO takes (docs/learning.md)."""
+    assert (evaluated(nde_model, "Pendulum-v1", episodes=16) >= -250.0).all()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import lerax_fx as fx
-from recipes import a2c, c51, ddpg, dqn, ppo, pqn, qr_dqn, sac, shell, td3
+from recipes import a2c, c51, ddpg, dqn, nde_model, ppo, pqn, qr_dqn, sac, shell, td3
 
 KEY = jax.random.key(0)
 CONFIG = {
@@ -124,7 +124,24 @@ def test_sac_takes_environments_with_discrete_actions(env):
     assert not any(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
-@pytest.mark.parametrize("recipe", [td3, ddpg])
+PLANS = {"horizon": 3, "num_samples": 4, "num_elites": 2, "num_iterations": 2, "window": 2}
+
+
+@pytest.mark.parametrize("env", ["Pendulum-v1", fx.make("MountainCarContinuous-v0")])
+@pytest.mark.parametrize("options", [{}, {"latent": 5, "termination": True}])
+def test_a_model_is_learnt_of_environments_with_real_actions(env, options):
+    small = {**OFF_POLICY, **PLANS, **options, "updates_per_step": 2}
+    agent, train = nde_model.make(env, key=KEY, total_steps=64, width=8, **small)
+    trained, metrics = train(agent, KEY)
+    np.testing.assert_array_equal(metrics["steps"], range(8, 65, 8))
+    assert np.isfinite(metrics["replay/loss"][1:]).all()
+    assert not metrics["replay/failed"][1:].any()
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained))
+    before, after = (jax.tree.leaves(agent), jax.tree.leaves(trained))
+    assert not any(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("recipe", [td3, ddpg, nde_model])
 def test_discrete_actions_are_refused_before_anything_is_compiled(recipe):
     with pytest.raises(fx.WiringError, match="actions: wanted a Box"):
         recipe.make("CartPole-v1", key=KEY)

@@ -124,6 +124,8 @@ QUANTILE_AGENT = fx.quantile_q_agent((BOX, fx.Discrete(3)), key=KEY, num_quantil
 DISTRIBUTION_TARGETS = fx.DistributionTargets(
     ROLLOUT.observation, CHOICES, jnp.zeros((2, 4, 5)), jnp.full((2, 4, 5), 0.2)
 )
+PLANNER = fx.planning_agent(SPACES, key=KEY, width=4, horizon=2, num_samples=4, num_elites=2)
+REAL_STEPS = fx.Transitions.of(ROLLOUT)
 
 
 def with_network(agent, network):
@@ -243,6 +245,46 @@ PLANTS = {
         jnp.zeros((2, 3, 5)),
         "DistributionTargets.__init__",
         "probabilities",
+    ),
+    "Timed: a time as a whole number": Plant(
+        lambda dt: fx.Timed(jnp.zeros(2), dt), jnp.zeros(()), jnp.zeros((), int), "Timed.__init__"
+    ),
+    "Intervals: resets for one interval less": Plant(
+        lambda resets: fx.Intervals(jnp.zeros(2), jnp.ones(4), resets=resets),
+        jnp.zeros(4, bool),
+        jnp.zeros(3, bool),
+        "Intervals.__init__",
+    ),
+    "NDESolution: failures as whole numbers": Plant(
+        lambda failed: fx.NDESolution(jnp.zeros(2), jnp.zeros((4, 2)), failed),
+        jnp.zeros(4, bool),
+        jnp.zeros(4, int),
+        "NDESolution.__init__",
+        "failed",
+    ),
+    # Differential equations.
+    "CDE: a control with a channel more than the field": Plant(
+        lambda moved: (
+            fx.nde_solve.function(
+                fx.CDE(lambda t, y: jnp.ones((2, 3))), jnp.zeros(2), 1.0, control=moved
+            ).final
+        ),
+        jnp.zeros(3),
+        jnp.zeros(4),
+        "along",
+    ),
+    "SDE: a diffusion with a column for each entry of the state": Plant(
+        lambda size: (
+            fx.nde_solve.function(
+                fx.SDE(lambda t, y: y, lambda t, y: jnp.ones((2, size)), noise=3),
+                jnp.zeros(2),
+                1.0,
+                key=KEY,
+            ).final
+        ),
+        3,
+        2,
+        "along",
     ),
     "PolicyEvaluation: values as whole numbers": Plant(
         lambda value: fx.PolicyEvaluation(None, value),
@@ -386,6 +428,35 @@ PLANTS = {
         KEYED,
         "KeyedTargets.__init__",
         "targets",
+    ),
+    # Planning.
+    "Gaussian: a deviation for a number more": Plant(
+        lambda std: fx.Gaussian(jnp.zeros(2), std),
+        jnp.ones(2),
+        jnp.ones(3),
+        "Gaussian.__init__",
+        "std",
+    ),
+    "cem: a batch of keys": Plant(
+        lambda key: fx.cem(jnp.sum, fx.Gaussian(jnp.zeros(2), jnp.ones(2)), key=key).mean,
+        KEY,
+        KEYS,
+        "cem",
+        "key",
+    ),
+    "Dynamics: a batch of states": Plant(
+        lambda state: PLANNER.model.step(state, jnp.zeros(2)).state,
+        jnp.zeros(2),
+        jnp.zeros((5, 2)),
+        "Dynamics.step",
+        "state",
+    ),
+    "PlanningAgent: resets as floats": Plant(
+        lambda resets: unrolled(PLANNER, jnp.zeros(2), resets)[2],
+        jnp.zeros(4, bool),
+        jnp.zeros(4),
+        "PlanningAgent.unroll",
+        "resets",
     ),
     # Loops.
     "rollout: a reward with an axis": Plant(
@@ -720,6 +791,10 @@ STAGES = {
     "rollout": (ACT, None),
     "gae": (fx.gae(), ROLLOUT),
     "with_keys": (fx.with_keys(fx.identity()), REAL_TARGETS),
+    "nde_solve": (
+        fx.nde_solve(equation=lambda agent: lambda t, y: -y),
+        fx.Intervals(jnp.zeros((2, 3)), jnp.ones((2, 4))),
+    ),
 }
 PLANTS |= {
     f"{name}: a batch of keys": Plant(
@@ -791,6 +866,9 @@ HYPERPARAMETERS = {
     ("distributional_td_target", "discount"): lambda value: fx.distributional_td_target(
         discount=value
     ),
+    ("dynamics_loss", "reward_weight"): lambda value: fx.dynamics_loss(reward_weight=value)(
+        PLANNER, REAL_STEPS
+    ),
     ("value_loss", "clip"): lambda value: fx.value_loss(clip=value)(AGENT, ESTIMATES),
     ("ppo_loss", "clip"): lambda value: fx.ppo_loss(clip=value)(AGENT, ESTIMATES),
     ("ppo_loss", "value_weight"): lambda value: fx.ppo_loss(value_weight=value)(AGENT, ESTIMATES),
@@ -826,7 +904,10 @@ MAKERS = {
     "mlp_actor_critic": lambda key: fx.mlp_actor_critic(SPACES, key=key, width=4),
     "cnn_actor_critic": lambda key: fx.cnn_actor_critic(IMAGES, key=key, width=4),
     "gru_q_agent": lambda key: fx.gru_q_agent((BOX, fx.Discrete(3)), key=key, width=4),
+    "ode_actor_critic": lambda key: fx.ode_actor_critic(SPACES, key=key, width=4),
+    "cde_actor_critic": lambda key: fx.cde_actor_critic(SPACES, key=key, width=4),
     "gru_actor_critic": lambda key: fx.gru_actor_critic(SPACES, key=key, width=4),
+    "planning_agent": lambda key: fx.planning_agent(SPACES, key=key, width=4),
     "q_agent": lambda key: fx.q_agent((BOX, fx.Discrete(3)), key=key, widths=(4,)),
     "categorical_q_agent": lambda key: fx.categorical_q_agent(
         (BOX, fx.Discrete(3)), key=key, num_atoms=5, widths=(4,)
@@ -893,7 +974,7 @@ NOTHING_TO_CHECK = {
         *("Space", "Transform"),
     },
     "it holds or takes trees of any shape": {
-        *("Encoding", "Inside", "Packed", "WrapperState"),
+        *("ODE", "Encoding", "Inside", "Packed", "WrapperState"),
         *("named_hyperparameters", "packed", "partition"),
     },
     "it takes no arrays": {

@@ -1,0 +1,178 @@
+"""The solution of a differential equation over intervals."""
+
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float
+
+from lerax_fx.errors import HyperparameterError, explain
+from lerax_fx.nde.equations import ODE, AbstractEquation
+from lerax_fx.nde.failure import OnFailure
+from lerax_fx.nde.method import Method, check_interval, method
+from lerax_fx.types import Key, Tree
+
+
+@final
+class NDESolution(eqx.Module):
+    """What [`nde_solve`][lerax_fx.nde_solve] gives.
+
+    - `final`: the state after the last interval.
+    - `states`: the state after each interval; the same as `final` for a single one.
+    - `failed`: whether each interval failed.
+    """
+
+    final: Tree
+    states: Tree
+    failed: Bool[Array, "*time"]
+
+
+def solve(
+    equation: Any,
+    state: Tree,
+    dt: Any,
+    *,
+    t0: Any = 0.0,
+    control: Any = None,
+    resets: Bool[Array, " time"] | None = None,
+    initial: Tree = None,
+    key: Key | None = None,
+    solver: Any = "heun",
+    steps: int = 1,
+    controller: Any = None,
+    adjoint: Any = "store",
+    on_failure: OnFailure = "hold",
+    max_steps: int = 4096,
+) -> NDESolution:
+    """The solution of an ODE, a CDE or an SDE over one interval or one after the other.
+
+    **Arguments:**
+
+    - `equation`: an [`ODE`][lerax_fx.ODE], [`CDE`][lerax_fx.CDE] or [`SDE`][lerax_fx.SDE];
+      a function `(t, y) -> dy/dt` is taken for an ODE.
+    - `state`: before the first interval, a PyTree of float arrays.
+    - `dt`: the length of the interval, `()`, or of each interval, `(time,)`; at least 0. An
+      interval of length 0 leaves the state of an ODE or an SDE as it is.
+    - `t0`: the time at which the first interval begins.
+    - `control`: for a CDE, what the control moves by in the interval, `(channels,)`, or in
+      each, `(time, channels)`; on a straight line.
+    - `resets`: whether an episode begins before each interval: then the state becomes
+      `initial`, and the time 0.
+    - `initial`: a state like `state`, needed with `resets`.
+    - `key`: for an SDE, of its Brownian motion.
+    - `solver`: `"euler"`, `"heun"`, `"midpoint"`, `"ralston"`, `"bosh3"`, `"rk4"`, `"tsit5"`,
+      `"dopri5"`, `"dopri8"`, or any of diffrax's.
+    - `steps`: how many equal steps an interval is cut into; unused with a `controller` of
+      another kind.
+    - `controller`: one of diffrax's; None for constant steps. Its lengths (`dtmin`, ...) are
+      in units of the interval.
+    - `adjoint`: `"store"` keeps for the backward pass what the stages computed: the fastest.
+      `"recompute"` keeps only the state before each interval, and computes it again. One of
+      diffrax's adjoints is used as it is.
+    - `on_failure`: what becomes of an interval whose `dt` is below 0 or NaN, whose state would
+      not be finite, or that diffrax gives up on. `"hold"`: the state stays as it was, and
+      `failed` tells; what is not finite in gradients is 0. `"raise"`: an error, also from
+      compiled code. `"propagate"`: NaN.
+    - `max_steps`: at most so many steps are tried in an interval, where they are not constant.
+
+    Explicit Runge-Kutta methods with constant steps, and without one of diffrax's adjoints,
+    are written out stage by stage; all else goes through `diffrax.diffeqsolve`. `"hold"`
+    defines its own reverse mode: for forward mode, take `"propagate"`.
+
+    **Raises:** `HyperparameterError` for an unknown option, a missing or superfluous argument,
+    and for a `dt` that is below 0 or NaN, if it is known while tracing.
+    """
+    how = method(
+        "nde_solve",
+        solver=solver,
+        steps=steps,
+        controller=controller,
+        adjoint=adjoint,
+        on_failure=on_failure,
+        max_steps=max_steps,
+    )
+    _check_dt(dt)
+    equation = equation if isinstance(equation, AbstractEquation) else ODE(equation)
+    return solve_with(
+        how,
+        equation,
+        state,
+        jnp.asarray(dt, jnp.result_type(float)),
+        t0=t0,
+        control=control,
+        resets=resets,
+        initial=initial,
+        key=key,
+    )
+
+
+def solve_with(
+    how: Method,
+    equation: AbstractEquation,
+    state: Tree,
+    dt: Float[Array, "*time"],
+    *,
+    t0: Any = 0.0,
+    control: Any = None,
+    resets: Bool[Array, " time"] | None = None,
+    initial: Tree = None,
+    key: Key | None = None,
+) -> NDESolution:
+    """As [`solve`][lerax_fx.nde.solve.solve], by a `Method`."""
+    check_interval(equation, control, key)
+    equation = how.guarded(equation)
+    if dt.ndim == 0:
+        after, failed = how.interval(equation, state, t=t0, dt=dt, control=control, key=key)
+        return NDESolution(after, after, failed)
+    if resets is not None and initial is None:
+        raise HyperparameterError(
+            explain(
+                "nde_solve: initial",
+                wanted="the state that an episode begins with, since there are resets",
+                got="None",
+                fix="Pass initial=..., of the structure of state.",
+            )
+        )
+
+    def advance(y: Tree, inputs: Any) -> tuple[Tree, Any]:
+        t, dt, moved, reset, key = inputs
+        if reset is not None:
+            y = jax.tree.map(lambda a, b: jnp.where(reset, a, b), initial, y)
+        y, failed = how.interval(equation, y, t=t, dt=dt, control=moved, key=key)
+        return y, (y, failed)
+
+    keys = None if key is None else jax.random.split(key, len(dt))
+    inputs = (_begins(t0, dt, resets), dt, control, resets, keys)
+    last, (states, failed) = jax.lax.scan(advance, state, inputs)
+    return NDESolution(last, states, failed)
+
+
+def _begins(
+    t0: Any, dt: Float[Array, " time"], resets: Bool[Array, " time"] | None
+) -> Float[Array, " time"]:
+    """The time at which each interval begins, since the episode began."""
+    lengths = jnp.where(dt >= 0, dt, 0.0)
+    elapsed = jnp.concatenate([jnp.zeros_like(dt[:1]), jnp.cumsum(lengths)[:-1]])
+    if resets is None:
+        return t0 + elapsed
+    index = jnp.where(resets, jnp.arange(len(dt)), -1)
+    latest = jax.lax.cummax(index)
+    return jnp.where(latest < 0, t0 + elapsed, elapsed - elapsed[jnp.maximum(latest, 0)])
+
+
+def _check_dt(dt: Any) -> None:
+    if isinstance(dt, Tracer):
+        return
+    array = np.asarray(dt)
+    if array.ndim > 1 or not bool(np.all(array >= 0)):
+        raise HyperparameterError(
+            explain(
+                "nde_solve: dt",
+                wanted="lengths of at least 0, of shape () or (time,)",
+                got=f"{dt}",
+                fix="Pass the time from each state to the next; vmap over anything else.",
+            )
+        )
