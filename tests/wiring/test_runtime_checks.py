@@ -232,6 +232,13 @@ PLANTS = {
         "DistributionTargets.__init__",
         "probabilities",
     ),
+    "Timed: a dt as a whole number": Plant(
+        lambda dt: fx.Timed(jnp.zeros(2), dt),
+        jnp.ones(()),
+        jnp.ones((), int),
+        "Timed.__init__",
+        "dt",
+    ),
     "PolicyEvaluation: values as whole numbers": Plant(
         lambda value: fx.PolicyEvaluation(None, value),
         jnp.zeros((2, 4)),
@@ -444,6 +451,20 @@ PLANTS = {
         jnp.sum,
         lambda state: jnp.ones((), int),
         "RewardMemory.__init__",
+        "reward",
+    ),
+    "SelectObservation: an observation with an axis too many": Plant(
+        lambda seen: stepped(fx.SelectObservation(Walk(seen=seen), [0])),
+        lambda state: state,
+        lambda state: state[None],
+        "SelectObservation.wrap_observation",
+        "observation",
+    ),
+    "IrregularTime: a reward with an axis": Plant(
+        lambda reward: stepped(fx.IrregularTime(Walk(reward_of=reward))),
+        jnp.sum,
+        lambda state: state[:1],
+        "Timestep.__init__",
         "reward",
     ),
     "TimeLimit: an end as a float": Plant(
@@ -755,6 +776,7 @@ DRAWN = (
     fx.MultiBinary(3),
     fx.Tuple([fx.Discrete(3)]),
     fx.Dict({"it": fx.Discrete(3)}),
+    fx.TimedSpace(BOX, fx.Box(0.0, 5.0)),
 )
 PLANTS |= {
     f"{type(space).__name__}: a batch of keys": Plant(
@@ -797,7 +819,7 @@ NOTHING_TO_CHECK = {
         *("Encoding", "Inside", "WrapperState", "named_hyperparameters", "partition"),
     },
     "it takes no arrays": {
-        *("describe", "make", "image_encoding", "policy_for", "vector_encoding"),
+        *("describe", "hide_velocities", "make", "image_encoding", "policy_for", "vector_encoding"),
     },
     "its checks are its own, and always on": {"check_env", "loss_term"},
 }
