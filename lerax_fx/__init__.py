@@ -141,6 +141,9 @@ from lerax_fx.losses import (
     quantile_loss,
     value_loss,
 )
+from lerax_fx.nde import (
+    linear_cde_actor_critic,
+)
 from lerax_fx.optimization import (
     anneal,
     minimize,
@@ -237,6 +240,7 @@ __all__ = [
     "gru_actor_critic",
     "hide_velocities",
     "identity",
+    "linear_cde_actor_critic",
     "loss_term",
     "make",
     "minibatch",

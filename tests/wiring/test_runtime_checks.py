@@ -756,6 +756,7 @@ MAKERS = {
     "mlp_actor_critic": lambda key: fx.mlp_actor_critic(SPACES, key=key, width=4),
     "cnn_actor_critic": lambda key: fx.cnn_actor_critic(IMAGES, key=key, width=4),
     "gru_actor_critic": lambda key: fx.gru_actor_critic(SPACES, key=key, width=4),
+    "linear_cde_actor_critic": lambda key: fx.linear_cde_actor_critic(SPACES, key=key, width=4),
     "q_agent": lambda key: fx.q_agent((BOX, fx.Discrete(3)), key=key, widths=(4,)),
     "categorical_q_agent": lambda key: fx.categorical_q_agent(
         (BOX, fx.Discrete(3)), key=key, num_atoms=5, widths=(4,)
