@@ -3,6 +3,7 @@
 from lerax_fx.nde.linear_cde import LinearCDE
 from lerax_fx.nde.linear_cde_actor_critic import (
     LinearCDEActorCritic,
+    LinearCDELayer,
     LinearCDEMemory,
     linear_cde_actor_critic,
 )
@@ -10,6 +11,7 @@ from lerax_fx.nde.linear_cde_actor_critic import (
 __all__ = [
     "LinearCDE",
     "LinearCDEActorCritic",
+    "LinearCDELayer",
     "LinearCDEMemory",
     "linear_cde_actor_critic",
 ]

@@ -32,10 +32,10 @@ _CRITIC_GAIN: Final = 1.0
 
 @final
 class LinearCDEMemory(eqx.Module):
-    """What is remembered between observations.
+    """What a layer remembers between observations.
 
     - `state`: of the differential equation.
-    - `features`: of the last observation, from where the path goes on; 0 before the first.
+    - `features`: what drove it last, from where its path goes on; 0 before the first.
     """
 
     state: Complex[Array, " size"]
@@ -43,19 +43,68 @@ class LinearCDEMemory(eqx.Module):
 
 
 @final
-class LinearCDEActorCritic(AbstractActorCritic):
-    """Features of the observations drive a linear CDE; actor and critic see its state and
-    the features.
+class LinearCDELayer(eqx.Module):
+    """A linear CDE driven by features, and a network on its state, the features and the time
+    that passed.
 
     The path that drives it is straight from each observation to the next: what happens up
     to an observation depends on that one and those before, never on later ones. It
     begins at 0, so that the first observation counts as well as how they change.
+    """
+
+    equation: LinearCDE
+    readout: Callable[..., Any]
+
+    def initial_memory(self) -> LinearCDEMemory:
+        """Before an episode's first observation."""
+        equation = self.equation
+        nothing = jnp.zeros_like(equation.frequency)
+        features = jnp.zeros(equation.weight.shape[-2], equation.weight.dtype)
+        return LinearCDEMemory(jax.lax.complex(nothing, nothing), features)
+
+    def step(
+        self, memory: LinearCDEMemory, features: Float[Array, " features"], dt: Scalar
+    ) -> tuple[LinearCDEMemory, Float[Array, " outputs"]]:
+        """One interval: the memory after it, and what the layer gives on."""
+        factor, shift = self.equation.flow(dt, features - memory.features)
+        state = factor * memory.state + shift
+        return LinearCDEMemory(state, features), self._read(state, features, dt)
+
+    def unroll(
+        self,
+        memory: LinearCDEMemory,
+        features: Float[Array, "time features"],
+        dts: Float[Array, " time"],
+        resets: Bool[Array, " time"],
+        *,
+        parallel: bool,
+    ) -> tuple[LinearCDEMemory, Float[Array, "time outputs"]]:
+        """What one `step` after the other would give, memory reset where `resets` says so."""
+        before = jnp.concatenate([memory.features[None], features[:-1]])
+        before = jnp.where(resets[:, None], 0.0, before)
+        changes = features - before
+        states = self.equation.solve(memory.state, dts, changes, resets, parallel=parallel)
+        last = LinearCDEMemory(states[-1], features[-1])
+        return last, jax.vmap(self._read)(states, features, dts)
+
+    def _read(
+        self, state: Complex[Array, " size"], features: Float[Array, " features"], dt: Scalar
+    ) -> Float[Array, " outputs"]:
+        return self.readout(jnp.concatenate([state.real, state.imag, features, dt[None]]))
+
+
+@final
+class LinearCDEActorCritic(AbstractActorCritic):
+    """Features of the observations drive linear CDEs, one on top of the other; actor and
+    critic see what the last gives on.
+
+    A layer remembers a linear function of its inputs' past. The second can remember what
+    the first made of it, for instance what was done.
     Observations are [`Timed`][lerax_fx.Timed], or arrays that are one unit of time apart.
 
     - `encoding`: of observations as floats, without their times.
     - `torso`: a module from the encoded observation to features.
-    - `equation`: what the memory obeys.
-    - `readout`: a module from state and features to what actor and critic see.
+    - `layers`: what the memory is made of.
     - `actor`, `critic`, `policy`: as in
       [`RecurrentActorCritic`][lerax_fx.agents.RecurrentActorCritic].
     - `parallel`: whether trajectories are solved by an associative scan.
@@ -63,38 +112,37 @@ class LinearCDEActorCritic(AbstractActorCritic):
 
     encoding: Encoding
     torso: Callable[..., Any]
-    equation: LinearCDE
-    readout: Callable[..., Any]
+    layers: tuple[LinearCDELayer, ...]
     actor: Callable[..., Any]
     critic: Callable[..., Any]
     policy: AbstractPolicy
     parallel: bool = eqx.field(static=True, default=True)
 
-    def initial_memory(self) -> LinearCDEMemory:
-        equation = self.equation
-        nothing = jnp.zeros_like(equation.frequency)
-        features = jnp.zeros(equation.weight.shape[-2], equation.weight.dtype)
-        return LinearCDEMemory(jax.lax.complex(nothing, nothing), features)
+    def initial_memory(self) -> tuple[LinearCDEMemory, ...]:
+        return tuple(layer.initial_memory() for layer in self.layers)
 
     def step(
-        self, memory: LinearCDEMemory, observation: Tree
-    ) -> tuple[LinearCDEMemory, distrax.Distribution, Scalar]:
+        self, memory: tuple[LinearCDEMemory, ...], observation: Tree
+    ) -> tuple[tuple[LinearCDEMemory, ...], distrax.Distribution, Scalar]:
         features, dt = self._features(observation)
-        factor, shift = self.equation.flow(dt, features - memory.features)
-        state = factor * memory.state + shift
-        return LinearCDEMemory(state, features), *self._act(state, features)
+        after: list[LinearCDEMemory] = []
+        for layer, before in zip(self.layers, memory, strict=True):
+            now, features = layer.step(before, features, dt)
+            after.append(now)
+        return tuple(after), *self._act(features)
 
     def unroll(
-        self, memory: LinearCDEMemory, observations: Tree, resets: Bool[Array, " time"]
-    ) -> tuple[LinearCDEMemory, distrax.Distribution, Float[Array, " time"]]:
+        self,
+        memory: tuple[LinearCDEMemory, ...],
+        observations: Tree,
+        resets: Bool[Array, " time"],
+    ) -> tuple[tuple[LinearCDEMemory, ...], distrax.Distribution, Float[Array, " time"]]:
         features, dts = jax.vmap(self._features)(observations)
-        before = jnp.concatenate([memory.features[None], features[:-1]])
-        before = jnp.where(resets[:, None], 0.0, before)
-        states = self.equation.solve(
-            memory.state, dts, features - before, resets, parallel=self.parallel
-        )
-        last = LinearCDEMemory(states[-1], features[-1])
-        return last, *jax.vmap(self._act)(states, features)
+        after: list[LinearCDEMemory] = []
+        for layer, before in zip(self.layers, memory, strict=True):
+            last, features = layer.unroll(before, features, dts, resets, parallel=self.parallel)
+            after.append(last)
+        return tuple(after), *jax.vmap(self._act)(features)
 
     def _features(self, observation: Tree) -> tuple[Float[Array, " features"], Scalar]:
         timed = isinstance(observation, Timed)
@@ -102,11 +150,8 @@ class LinearCDEActorCritic(AbstractActorCritic):
         features = self.torso(self.encoding(value))
         return features, jnp.asarray(dt, features.dtype)
 
-    def _act(
-        self, state: Complex[Array, " size"], features: Float[Array, " features"]
-    ) -> tuple[distrax.Distribution, Scalar]:
-        seen = self.readout(jnp.concatenate([state.real, state.imag, features]))
-        return self.policy(self.actor(seen)), only_number(self.critic(seen))
+    def _act(self, features: Float[Array, " features"]) -> tuple[distrax.Distribution, Scalar]:
+        return self.policy(self.actor(features)), only_number(self.critic(features))
 
 
 def linear_cde_actor_critic(
@@ -115,12 +160,13 @@ def linear_cde_actor_critic(
     key: Key,
     width: int = 64,
     depth: int = 1,
+    layers: int = 2,
     activation: Activation = "tanh",
     squash: bool = False,
     log_std: float = 0.0,
     parallel: bool = True,
 ) -> LinearCDEActorCritic:
-    """An encoder, a linear CDE as a memory, a layer on both, and a linear policy and value.
+    """An encoder, linear CDEs as a memory, and a linear policy and value on top of them.
 
     As [`gru_actor_critic`][lerax_fx.gru_actor_critic], but for the memory: trained in
     parallel over time, and told how much of it passed.
@@ -130,9 +176,10 @@ def linear_cde_actor_critic(
     - `env`, `activation`, `squash`, `log_std`: as in
       [`mlp_actor_critic`][lerax_fx.mlp_actor_critic]; observations may be
       [`Timed`][lerax_fx.Timed].
-    - `width`: of the encoder's layers, of the memory (two by two blocks) and of the layer
-      on top.
+    - `width`: of the encoder's layers, and of each layer of the memory: its two by two
+      blocks, and what it gives on.
     - `depth`: the number of the encoder's layers (after the convolution, for images).
+    - `layers`: the number of linear CDEs, each driven by what the one before gives on.
     - `parallel`: whether trajectories are solved by an associative scan, or step by step.
 
     **Raises:** as `mlp_actor_critic` does.
@@ -142,14 +189,19 @@ def linear_cde_actor_critic(
     policy = policy_for(actions, squash=squash, log_std=log_std, where=where)
     width = check_count(f"{where}: width", width)
     depth = check_count(f"{where}: depth", depth)
-    torso_key, equation_key, readout_key, actor_key, critic_key = jax.random.split(key, 5)
+    layers = check_count(f"{where}: layers", layers)
+    torso_key, actor_key, critic_key, *layer_keys = jax.random.split(key, 3 + layers)
     encoding, torso = _torso(where, observations, (width,) * depth, activation, torso_key)
-    readout = _activated((3 * width, width), activation, readout_key)
+
+    def layer(key: Key) -> LinearCDELayer:
+        equation_key, readout_key = jax.random.split(key)
+        readout = _activated((3 * width + 1, width), activation, readout_key)
+        return LinearCDELayer(LinearCDE(width, width, key=equation_key), readout)
+
     return LinearCDEActorCritic(
         encoding,
         torso,
-        LinearCDE(width, width, key=equation_key),
-        readout,
+        tuple(map(layer, layer_keys)),
         Linear(orthogonal(actor_key, width, policy.parameters, _ACTOR_GAIN)),
         Linear(orthogonal(critic_key, width, 1, _CRITIC_GAIN)),
         policy,
