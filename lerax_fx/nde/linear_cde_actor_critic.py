@@ -180,7 +180,8 @@ def linear_cde_actor_critic(
       blocks, and what it gives on.
     - `depth`: the number of the encoder's layers (after the convolution, for images).
     - `layers`: the number of linear CDEs, each driven by what the one before gives on.
-    - `parallel`: whether trajectories are solved by an associative scan, or step by step.
+    - `parallel`: whether trajectories are solved by an associative scan, or one interval
+      after the other, which on a CPU was the faster (docs/performance.md).
 
     **Raises:** as `mlp_actor_critic` does.
     """
