@@ -181,7 +181,7 @@ def linear_cde_actor_critic(
     - `depth`: the number of the encoder's layers (after the convolution, for images).
     - `layers`: the number of linear CDEs, each driven by what the one before gives on.
     - `parallel`: whether trajectories are solved by an associative scan, or one interval
-      after the other, which on a CPU was the faster (docs/performance.md).
+      after the other, which on a CPU was as fast or faster (docs/performance.md).
 
     **Raises:** as `mlp_actor_critic` does.
     """
