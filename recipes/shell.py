@@ -15,20 +15,24 @@ import numpy as np
 import lerax_fx as fx
 
 Make = Callable[..., tuple[Any, fx.AnakinLoop]]
+Task = Callable[..., fx.Env]
+"""From `env` and a recipe's options to the environment that its agent acts in."""
 
 EVALUATION_EPISODES = 128
 _CALLS = 50  # into how many pieces a run is cut, at least, for the bar to move
 
 
-def main(make: Make) -> None:
-    """Run a recipe from the shell; its options are the flags."""
+def main(make: Make, task: Task | None = None) -> None:
+    """Run a recipe from the shell; its options are the flags. With a `task`, the agent is
+    evaluated in that.
+    """
     import tyro
 
     options = tyro.cli(options_of(make), description=inspect.getdoc(inspect.getmodule(make)))
     settings = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     as_json, seed, env = (settings.pop(name) for name in ("json", "seed", "env"))
     try:
-        summary = run(make, env, seed, settings, show=not as_json)
+        summary = run(make, env, seed, settings, show=not as_json, task=task)
     except fx.LeraxError as error:
         raise SystemExit(f"{type(error).__name__}: {error}") from error
     if as_json:
@@ -56,7 +60,13 @@ def options_of(make: Make) -> type[Any]:
 
 
 def run(
-    make: Make, env: Any, seed: int, settings: dict[str, Any], *, show: bool = True
+    make: Make,
+    env: Any,
+    seed: int,
+    settings: dict[str, Any],
+    *,
+    show: bool = True,
+    task: Task | None = None,
 ) -> dict[str, Any]:
     """Train, evaluate, and give the summary, shown or not.
 
@@ -83,9 +93,10 @@ def run(
     jax.block_until_ready(state.agent)
     train_seconds = time.perf_counter() - train_began
 
-    evaluation = fx.evaluate(env, state.agent, evaluate_key, num_episodes=EVALUATION_EPISODES)
+    acted_in = fx.make(env) if task is None else task(env, **settings)
+    evaluation = fx.evaluate(acted_in, state.agent, evaluate_key, num_episodes=EVALUATION_EPISODES)
     summary = {
-        "env": fx.make(env).name,
+        "env": acted_in.name,
         "seed": seed,
         "steps": steps,
         "eval_return_mean": float(evaluation.episode_return.mean()),

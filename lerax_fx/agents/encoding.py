@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lerax_fx.environments.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
+from lerax_fx.environments.timed_space import TimedSpace
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Tree
 
@@ -21,28 +22,41 @@ class Encoding(eqx.Module):
     - `categories`: for whole numbers without an order, how many there are in each entry:
       they become one-hot. Empty for numbers.
     - `scale`: what numbers are multiplied with.
+    - `timed`: whether observations are [`Timed`][lerax_fx.Timed]; their `dt` is the last
+      entry of what comes out, as it is.
     """
 
     shape: tuple[int, ...] = eqx.field(static=True)
     categories: tuple[int, ...] = eqx.field(static=True, default=())
     scale: float = eqx.field(static=True, default=1.0)
+    timed: bool = eqx.field(static=True, default=False)
 
     def __call__(self, observation: Tree) -> Float[Array, "..."]:
         """One observation of the space, as an array of `shape`."""
+        if self.timed:
+            value = self._encode(observation.value, (self.shape[0] - 1,))
+            return jnp.append(value, observation.dt)
+        return self._encode(observation, self.shape)
+
+    def _encode(self, observation: Tree, shape: tuple[int, ...]) -> Float[Array, "..."]:
         if self.categories:
             parts = jnp.reshape(observation, (len(self.categories),))
             hot = [jax.nn.one_hot(parts[i], n) for i, n in enumerate(self.categories)]
             return jnp.concatenate(hot)
-        x = jnp.asarray(observation, jnp.result_type(float)).reshape(self.shape)
+        x = jnp.asarray(observation, jnp.result_type(float)).reshape(shape)
         return x if self.scale == 1.0 else x * self.scale
 
 
 def vector_encoding(where: str, space: Space) -> Encoding:
     """Observations as one vector. `Discrete` and `MultiDiscrete` become one-hot; numbers and
-    bools become floats; bytes (uint8) are brought to [0, 1].
+    bools become floats; bytes (uint8) are brought to [0, 1]. The `dt` of a `TimedSpace`
+    comes last.
 
     **Raises:** `WiringError` for a space whose elements are not one array.
     """
+    if isinstance(space, TimedSpace):
+        inner = vector_encoding(where, space.value)
+        return Encoding((inner.shape[0] + 1,), inner.categories, inner.scale, timed=True)
     if isinstance(space, Discrete):
         return Encoding((space.n,), (space.n,))
     if isinstance(space, MultiDiscrete):

@@ -14,17 +14,21 @@ from lerax_fx.environments.spaces import (
     Space,
     Tuple,
 )
+from lerax_fx.environments.timed_space import TimedSpace
 from lerax_fx.environments.validate import check_env
 from lerax_fx.environments.wrappers import (
     AbstractWrapper,
     ClipAction,
     FlattenObservation,
+    IrregularTime,
     NormalizeObservation,
     NormalizeReward,
     RescaleAction,
+    SelectObservation,
     TimeLimit,
     WrapperState,
     frozen,
+    hide_velocities,
 )
 
 if TYPE_CHECKING:
@@ -41,19 +45,23 @@ __all__ = [
     "FlattenObservation",
     "GymnaxEnv",
     "GymnaxState",
+    "IrregularTime",
     "MultiBinary",
     "MultiDiscrete",
     "NormalizeObservation",
     "NormalizeReward",
     "RescaleAction",
     "RunningStatistics",
+    "SelectObservation",
     "Space",
     "TimeLimit",
+    "TimedSpace",
     "Timestep",
     "Tuple",
     "WrapperState",
     "check_env",
     "frozen",
+    "hide_velocities",
     "make",
 ]
 

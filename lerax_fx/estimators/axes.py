@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
+from lerax_fx.data.durations import discounts
 from lerax_fx.data.rollout import Rollout
 
 T = TypeVar("T")
@@ -28,9 +29,13 @@ def cut_at_ends(
     follows a step. Where an episode ends, and at the last row, the next row is no
     successor: the discount becomes 0 there, and what follows (the bootstrapped value,
     unless the step terminated) is part of the reward.
+
+    Where observations are [`Timed`][lerax_fx.Timed], a step of length `dt` is discounted by
+    `discount ** dt`.
     """
     last_row = jnp.arange(trajectory.reward.shape[0]) == trajectory.reward.shape[0] - 1
     cut = trajectory.done | last_row
-    bootstrap = jnp.where(trajectory.terminated, 0.0, discount * trajectory.next_value)
+    onwards = discounts(trajectory, discount)
+    bootstrap = jnp.where(trajectory.terminated, 0.0, onwards * trajectory.next_value)
     reward = trajectory.reward + jnp.where(cut, bootstrap, 0.0)
-    return reward, jnp.where(cut, 0.0, discount)
+    return reward, jnp.where(cut, 0.0, onwards)

@@ -25,8 +25,10 @@ def gae(rollout: Rollout, *, discount: Fraction = 0.99, lambda_: Fraction = 0.95
 
     **Arguments:**
 
-    - `discount`: of a reward one step later, in [0, 1].
-    - `lambda_`: 0 for one-step differences, 1 for whole returns, in [0, 1].
+    - `discount`: of a reward one step later, in [0, 1]; where observations are
+      [`Timed`][lerax_fx.Timed], one unit of time later: `discount ** dt` for a step.
+    - `lambda_`: 0 for one-step differences, 1 for whole returns, in [0, 1]; of a step,
+      however long it took.
     """
 
     def advantages(trajectory: Rollout):

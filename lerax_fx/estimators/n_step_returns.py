@@ -25,7 +25,8 @@ def n_step_returns(rollout: Rollout, *, n: int = 5, discount: Fraction = 0.99) -
 
     - `n`: the most rewards in a window, at least 1. With `n` of at least the trajectory's
       length these are the returns that A2C uses.
-    - `discount`: of a reward one step later, in [0, 1].
+    - `discount`: of a reward one step later, in [0, 1]; where observations are
+      [`Timed`][lerax_fx.Timed], one unit of time later: `discount ** dt` for a step.
 
     **Raises:** `HyperparameterError` if `n` is not an int of at least 1.
     """

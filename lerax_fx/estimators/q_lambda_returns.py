@@ -31,7 +31,8 @@ def q_lambda_returns(
 
     **Arguments:**
 
-    - `discount`: of a reward one step later, in [0, 1].
+    - `discount`: of a reward one step later, in [0, 1]; where observations are
+      [`Timed`][lerax_fx.Timed], one unit of time later: `discount ** dt` for a step.
     - `lambda_`: 0 for one-step targets, 1 for whole returns, in [0, 1].
     """
 

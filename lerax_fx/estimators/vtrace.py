@@ -34,7 +34,8 @@ def vtrace(
 
     **Arguments:**
 
-    - `discount`, `lambda_`: in [0, 1].
+    - `discount`, `lambda_`: in [0, 1]; where observations are [`Timed`][lerax_fx.Timed],
+      `discount ** dt` is that of a step.
     - `clip_rho`: the largest weight of a temporal difference in the target.
     - `clip_policy_rho`: the largest weight of an advantage.
     """

@@ -13,6 +13,7 @@ from lerax_fx.core.arguments import known_names
 from lerax_fx.core.bounds import Fraction, Interval, check_count, check_flag, check_number
 from lerax_fx.core.memory import has_memory
 from lerax_fx.core.transform import Step, Transform
+from lerax_fx.data.durations import durations
 from lerax_fx.data.targets import Targets
 from lerax_fx.data.transitions import Transitions
 from lerax_fx.errors import WiringError, explain
@@ -119,7 +120,8 @@ class Bootstrap(eqx.Module):
 
 
 def bootstrap(where: str, window: Transitions, n: int, discount: Fraction) -> Bootstrap:
-    """Sutton & Barto 2018, eq. 7.1, for one trajectory, cut where an episode ends.
+    """Sutton & Barto 2018, eq. 7.1, for one trajectory, cut where an episode ends; over
+    `Timed` observations, each step is discounted by its own `discount ** dt`.
 
     **Raises:** `WiringError`, in the name of the stage `where`, for fewer steps than `n`.
     """
@@ -137,15 +139,17 @@ def bootstrap(where: str, window: Transitions, n: int, discount: Fraction) -> Bo
     def one(start: Any) -> Bootstrap:
         piece = jax.tree.map(
             lambda x: jax.lax.dynamic_slice_in_dim(x, start, n),
-            (window.reward, window.terminated, window.done),
+            (window.reward, window.terminated, window.done, durations(window)),
         )
-        reward, terminated, done = piece
+        reward, terminated, done, dt = piece
         # Whether a step belongs to the episode that the first one belongs to.
         within = jnp.cumsum(done) - done == 0
         last = within.sum() - 1
-        powers = jnp.asarray(discount) ** jnp.arange(n)
+        began = jnp.arange(n) if dt is None else jnp.cumsum(dt) - dt
+        powers = jnp.asarray(discount) ** began
         total = jnp.sum(jnp.where(within, powers * reward, 0.0))
-        onwards = jnp.where(terminated[last], 0.0, powers[last] * discount)
+        last_step = discount if dt is None else jnp.asarray(discount) ** dt[last]
+        onwards = jnp.where(terminated[last], 0.0, powers[last] * last_step)
         observation = jax.tree.map(lambda x: x[start + last], window.next_observation)
         return Bootstrap(total, onwards, observation, start + last)
 
@@ -171,7 +175,8 @@ def td_target(
 
     **Arguments:**
 
-    - `discount`: of a reward one step later, in [0, 1].
+    - `discount`: of a reward one step later, in [0, 1]; where observations are
+      [`Timed`][lerax_fx.Timed], one unit of time later: `discount ** dt` for a step.
     - `n`: how many rewards. Windows of `L` steps give targets for their first `L - n + 1`.
     - `double`: the agent picks the action that the target network values: van Hasselt et al.
       2016, "Deep Reinforcement Learning with Double Q-learning", eq. 4.

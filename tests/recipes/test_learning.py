@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lerax_fx as fx
-from recipes import a2c, c51, ddpg, dqn, nde_model, ppo, pqn, sac, td3
+from recipes import a2c, c51, ddpg, dqn, nde_model, nde_ppo, ppo, pqn, sac, td3
 
 
 def evaluated(recipe, env, seeds=5, episodes=128, **config):
@@ -23,7 +23,10 @@ def evaluated(recipe, env, seeds=5, episodes=128, **config):
 
     returns = np.asarray(jax.jit(jax.vmap(one_seed))(jax.random.split(jax.random.key(0), seeds)))
     name = recipe.__name__.split(".")[-1]
-    print(f"\n{name} {env}: {returns.mean():.1f} +- {returns.std():.1f}, seeds {returns.round(1)}")
+    shown = env if isinstance(env, str) else env.name
+    print(
+        f"\n{name} {shown}: {returns.mean():.1f} +- {returns.std():.1f}, seeds {returns.round(1)}"
+    )
     return returns
 
 
@@ -106,3 +109,18 @@ def test_algorithms_for_real_actions_learn_pendulum(recipe, wanted):
 def test_planning_on_a_learnt_model_solves_pendulum():
     """In each seed; with a hundredth of the steps that PPO takes (docs/learning.md)."""
     assert (evaluated(nde_model, "Pendulum-v1", episodes=16) >= -250.0).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cell", "max_interval"), [("linear_cde", 1), ("linear_cde", 3), ("gru", 1)]
+)
+def test_a_memory_makes_up_for_hidden_velocities(cell, max_interval):
+    env = nde_ppo.task("CartPole-v1", max_interval=max_interval)
+    assert evaluated(nde_ppo, env, hide_velocities=False, cell=cell).mean() >= 450.0
+
+
+@pytest.mark.slow
+def test_without_memory_hidden_velocities_are_missed():
+    env = nde_ppo.task("CartPole-v1")
+    assert evaluated(nde_ppo, env, hide_velocities=False, cell="mlp").mean() < 250.0

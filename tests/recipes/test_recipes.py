@@ -13,7 +13,20 @@ import numpy as np
 import pytest
 
 import lerax_fx as fx
-from recipes import a2c, c51, ddpg, dqn, nde_model, ppo, pqn, qr_dqn, sac, shell, td3
+from recipes import (
+    a2c,
+    c51,
+    ddpg,
+    dqn,
+    nde_model,
+    nde_ppo,
+    ppo,
+    pqn,
+    qr_dqn,
+    sac,
+    shell,
+    td3,
+)
 
 KEY = jax.random.key(0)
 CONFIG = {
@@ -80,6 +93,33 @@ def test_pqn_takes_environments_with_discrete_actions(env):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained))
     with pytest.raises(fx.WiringError, match="q_agent: actions: wanted a Discrete space"):
         pqn.make("Pendulum-v1", key=KEY)
+
+
+@pytest.mark.parametrize("cell", nde_ppo.CELLS)
+@pytest.mark.parametrize("max_interval", [1, 3])
+def test_every_cell_learns_from_what_it_is_shown(cell, max_interval):
+    options = {"cell": cell, "max_interval": max_interval}
+    agent, train = nde_ppo.make(key=KEY, width=8, **options, **SMALL)
+    trained, metrics = train(agent, KEY)
+    np.testing.assert_array_equal(metrics["steps"], [32, 64])
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained))
+    shown = nde_ppo.task("CartPole-v1", **options)
+    assert shown.observation_space.flat_size == (2 if max_interval == 1 else 3)
+    assert train.algorithm["rollout"].env.env.name == shown.name
+
+
+def test_nde_ppo_has_the_names_of_ppos_configuration_and_four_more():
+    names = set(inspect.signature(nde_ppo.make).parameters) - {"env", "key"}
+    assert names == CONFIG | {"cell", "hide_velocities", "max_interval", "width"}
+
+
+def test_nde_ppo_refuses_what_it_does_not_have():
+    with pytest.raises(fx.HyperparameterError, match=r"nde_ppo: cell.*Did you mean 'gru'"):
+        nde_ppo.make(key=KEY, cell="gruu")
+    with pytest.raises(fx.EnvironmentSetupError, match="hide_velocities: env"):
+        nde_ppo.make("Breakout-MinAtar", key=KEY)
+    with pytest.raises(fx.HyperparameterError, match="IrregularTime: max_steps"):
+        nde_ppo.make(key=KEY, max_interval=0)
 
 
 def test_dqn_refuses_real_actions_and_bad_sizes():
@@ -193,6 +233,15 @@ def test_people_get_a_bar_and_a_summary():
     assert "Acrobot-v1, seed 0: return -500.0" in result.stdout
     assert "256 steps at" in result.stdout
     assert "Warning" not in result.stderr
+
+
+def test_an_agent_is_evaluated_in_what_it_was_shown():
+    flags = "--cell", "gru", "--max-interval", "3", "--width", "8"
+    result = run("--json", *flags, module="recipes.nde_ppo")
+    assert result.returncode == 0, result.stderr
+    summary = json.loads(result.stdout.strip().splitlines()[-1])
+    assert summary["env"] == "IrregularTime(SelectObservation(CartPole-v1))"
+    assert summary["eval_return_mean"] > 0
 
 
 def test_a_wrong_flag_ends_in_words():

@@ -558,6 +558,20 @@ PLANTS = {
         "RewardMemory.__init__",
         "reward",
     ),
+    "SelectObservation: an observation with an axis too many": Plant(
+        lambda seen: stepped(fx.SelectObservation(Walk(seen=seen), [0])),
+        lambda state: state,
+        lambda state: state[None],
+        "SelectObservation.wrap_observation",
+        "observation",
+    ),
+    "IrregularTime: a reward with an axis": Plant(
+        lambda reward: stepped(fx.IrregularTime(Walk(reward_of=reward))),
+        jnp.sum,
+        lambda state: state[:1],
+        "Timestep.__init__",
+        "reward",
+    ),
     "TimeLimit: an end as a float": Plant(
         lambda cut: stepped(fx.TimeLimit(Walk(cut=cut), 3)),
         lambda state: state.sum() > 5,
@@ -908,6 +922,7 @@ MAKERS = {
     "cde_actor_critic": lambda key: fx.cde_actor_critic(SPACES, key=key, width=4),
     "gru_actor_critic": lambda key: fx.gru_actor_critic(SPACES, key=key, width=4),
     "planning_agent": lambda key: fx.planning_agent(SPACES, key=key, width=4),
+    "linear_cde_actor_critic": lambda key: fx.linear_cde_actor_critic(SPACES, key=key, width=4),
     "q_agent": lambda key: fx.q_agent((BOX, fx.Discrete(3)), key=key, widths=(4,)),
     "categorical_q_agent": lambda key: fx.categorical_q_agent(
         (BOX, fx.Discrete(3)), key=key, num_atoms=5, widths=(4,)
@@ -932,6 +947,7 @@ DRAWN = (
     fx.MultiBinary(3),
     fx.Tuple([fx.Discrete(3)]),
     fx.Dict({"it": fx.Discrete(3)}),
+    fx.TimedSpace(BOX, fx.Box(0.0, 5.0)),
 )
 PLANTS |= {
     f"{type(space).__name__}: a batch of keys": Plant(
@@ -979,7 +995,7 @@ NOTHING_TO_CHECK = {
     },
     "it takes no arrays": {
         *("action_bounds", "describe", "make", "image_encoding", "policy_for", "uniform"),
-        "vector_encoding",
+        *("hide_velocities", "vector_encoding"),
     },
     "its checks are its own, and always on": {"check_env", "loss_term"},
 }

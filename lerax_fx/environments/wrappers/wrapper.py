@@ -23,18 +23,27 @@ class WrapperState(eqx.Module):
     memory: Tree
 
 
-class AbstractWrapper(Env):
-    """An environment that changes something about another, in its field `env`.
-
-    Override the hooks, from `wrap_action_space` on. Random numbers of the wrapped
-    environment are the same as without the wrapper.
-    """
+class AbstractEnclosing(Env):
+    """An environment made of another, in its field `env`; its states are `WrapperState`s."""
 
     env: eqx.AbstractVar[Env]
 
     @property
     def name(self) -> str:
         return f"{type(self).__name__}({self.env.name})"
+
+    def freeze(self, memory: Tree) -> Env:
+        """The same with the statistics in `memory` for good; itself if it has none."""
+        del memory
+        return self
+
+
+class AbstractWrapper(AbstractEnclosing):
+    """An environment that changes something about another, in its field `env`.
+
+    Override the hooks, from `wrap_action_space` on. Random numbers of the wrapped
+    environment are the same as without the wrapper.
+    """
 
     @property
     def action_space(self) -> Space:
@@ -139,11 +148,6 @@ class AbstractWrapper(Env):
         del memory
         return fresh
 
-    def freeze(self, memory: Tree) -> Env:
-        """The wrapper with the statistics in `memory` for good; itself if it has none."""
-        del memory
-        return self
-
 
 def frozen(env: Env, state: Tree) -> Env:
     """The environment for evaluation: all running statistics as they are in `state`, and
@@ -154,7 +158,7 @@ def frozen(env: Env, state: Tree) -> Env:
     - `state`: a state of `env`, or a batch of such (the `environment` of a rollout's
       actors): what all environments share is taken from the first.
     """
-    if not isinstance(env, AbstractWrapper):
+    if not isinstance(env, AbstractEnclosing):
         return env
     fixed = env.freeze(state.memory)
     return eqx.tree_at(_wrapped, fixed, frozen(env.env, state.env))

@@ -1,0 +1,154 @@
+"""A controlled differential equation that is linear in its state."""
+
+import math
+from typing import Any, Final, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Complex, Float
+
+from lerax_fx.agents.linear import orthogonal
+from lerax_fx.core.bounds import check_count
+from lerax_fx.types import Key, Scalar
+
+# How fast blocks forget at first, per unit of time: from within a step to hundreds of them.
+_FASTEST: Final = 2.0
+_SLOWEST: Final = 0.02
+# How large their answer to a steady change is at first. In most environments what is observed
+# changes by little in one unit of time. With 50 in place of 10, a second layer saturates.
+_GAIN: Final = 10.0
+_SMALL: Final = 1e-2  # where (e^z - 1) / z is summed as a series
+
+
+@final
+class LinearCDE(eqx.Module):
+    """A structured linear controlled differential equation (SLiCE), block-diagonal.
+
+    Walker et al. 2025, "Structured Linear CDEs: Maximally Expressive and Parallel-in-Time
+    Models", eq. 3, with an inhomogeneous term:
+
+        dh = (sum_i A_i dX_i) h + B dX,    X = (time, inputs)
+
+    `A_i` has blocks of two by two on its diagonal, each a rotation and a scaling: one
+    complex number. Blocks commute, so products of flows have the blocks' own cost, `size`,
+    and the flow over an interval in which `X` is straight is exact and in closed form:
+
+        h' = e^z h + (e^z - 1) / z B dX,    z = sum_i A_i dX_i
+
+    Dense blocks, or the paper's diagonal-plus-low-rank and Walsh-Hadamard forms, can do
+    more (they track states that do not commute), at `size^2` for each product of two flows
+    within a parallel scan. What commuting blocks cannot do is left to the networks around.
+
+    Time only ever damps: the real part of its entry in `A` is negative. The inputs' share
+    of `z` adds up to that of the path's two ends, so the state stays bounded while the
+    inputs do, however long the trajectory.
+
+    **Arguments:**
+
+    - `inputs`: how many there are.
+    - `size`: the number of blocks; the state has as many complex entries.
+
+    **Raises:** `HyperparameterError` for a count below 1.
+    """
+
+    log_decay: Float[Array, " size"]
+    frequency: Float[Array, " size"]
+    weight: Float[Array, "inputs parts"]
+    drive: Float[Array, "controls parts"]
+
+    def __init__(self, inputs: int, size: int, *, key: Key):
+        inputs = check_count("LinearCDE: inputs", inputs)
+        size = check_count("LinearCDE: size", size)
+        frequency_key, weight_key, drive_key = jax.random.split(key, 3)
+        self.log_decay = jnp.linspace(math.log(_SLOWEST), math.log(_FASTEST), size)
+        # A block turns by a radian at most while it forgets: slower blocks turn slower.
+        turns = jax.random.uniform(frequency_key, (size,), minval=-1.0)
+        self.frequency = turns * jnp.exp(self.log_decay)
+        self.weight = orthogonal(weight_key, inputs, 2 * size, 0.1)
+        drive = orthogonal(drive_key, inputs + 1, 2 * size, 1.0)
+        # A block that forgets at a rate r holds about (rate of change) / r of what drives
+        # it. Scaled by r, all hold rates of change, smoothed, of one size.
+        rates = jnp.tile(jnp.exp(self.log_decay), 2)
+        self.drive = drive * rates * _GAIN
+
+    @property
+    def size(self) -> int:
+        """The number of blocks."""
+        return self.log_decay.shape[-1]
+
+    def flow(
+        self, dt: Scalar, change: Float[Array, " inputs"]
+    ) -> tuple[Complex[Array, " size"], Complex[Array, " size"]]:
+        """The flow over one interval, `(factor, shift)`: the state becomes
+        `factor * state + shift`.
+
+        **Arguments:**
+
+        - `dt`: the interval's length, in units of time. At 0 only the inputs' change acts.
+          A negative one runs time backwards, and the state may grow.
+        - `change`: of the inputs over the interval, which is straight.
+        """
+        decay = jax.lax.complex(-jnp.exp(self.log_decay), self.frequency)
+        z = dt * decay + _as_complex(change @ self.weight)
+        pushed = _as_complex(jnp.append(change, dt) @ self.drive)
+        return jnp.exp(z), _mean_exponential(z) * pushed
+
+    def solve(
+        self,
+        state: Complex[Array, " size"],
+        dts: Float[Array, " time"],
+        changes: Float[Array, "time inputs"],
+        resets: Bool[Array, " time"],
+        *,
+        parallel: bool,
+    ) -> Complex[Array, "time size"]:
+        """The states after each of the intervals.
+
+        **Arguments:**
+
+        - `state`: before the first.
+        - `resets`: whether the state becomes 0 before an interval.
+        - `parallel`: by an associative scan over flows, of logarithmic depth, or one
+          interval after the other. The same but for rounding.
+        """
+        factors, shifts = jax.vmap(self.flow)(dts, changes)
+        # A flow that forgets what came before: it composes like any other.
+        factors = jnp.where(resets[:, None], 0.0, factors)
+        if not parallel:
+            return _one_by_one(state, factors, shifts)
+        shifts = shifts.at[0].add(factors[0] * state)
+        return jax.lax.associative_scan(_then, (factors, shifts))[1]
+
+
+def _then(first: Any, second: Any) -> Any:
+    """The flow of one interval and then another."""
+    (factor, shift), (next_factor, next_shift) = first, second
+    return next_factor * factor, next_factor * shift + next_shift
+
+
+def _one_by_one(
+    state: Complex[Array, " size"],
+    factors: Complex[Array, "time size"],
+    shifts: Complex[Array, "time size"],
+) -> Complex[Array, "time size"]:
+    def advance(state: Array, flow: tuple[Array, Array]) -> tuple[Array, Array]:
+        factor, shift = flow
+        state = factor * state + shift
+        return state, state
+
+    return jax.lax.scan(advance, state, (factors, shifts))[1]
+
+
+def _as_complex(parts: Float[Array, " parts"]) -> Complex[Array, " size"]:
+    real, imaginary = jnp.split(parts, 2)
+    return jax.lax.complex(real, imaginary)
+
+
+def _mean_exponential(z: Complex[Array, " size"]) -> Complex[Array, " size"]:
+    """`(e^z - 1) / z`, the mean of `e^(s z)` over s from 0 to 1; 1 at 0."""
+    small = jnp.abs(z.real) + jnp.abs(z.imag) < _SMALL
+    # Made safe before dividing: a gradient would see 0/0 otherwise.
+    safe = jnp.where(small, 1.0, z)
+    series = 1.0 + z / 2.0 * (1.0 + z / 3.0 * (1.0 + z / 4.0))
+    return jnp.where(small, series, (jnp.exp(safe) - 1.0) / safe)
