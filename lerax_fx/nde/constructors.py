@@ -173,7 +173,7 @@ def _matrix_field(
     return MatrixField(network, jnp.linspace(-3.0, 3.0, width))
 
 
-def _last_weight(network: Any) -> Array:
+def _last_weight(network: Any) -> Any:
     """Of an MLP, or of the one at a CNN's end."""
     return getattr(network, "mlp", network).layers[-1].weight
 
