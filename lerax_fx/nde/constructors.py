@@ -1,6 +1,6 @@
 """Agents with a differential equation for memory, that fit an environment."""
 
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import equinox as eqx
 import jax
@@ -41,7 +41,7 @@ def ode_actor_critic(
     width: int = 64,
     depth: int = 1,
     activation: Activation = "tanh",
-    flow: Literal["mlp", "gru"] = "mlp",
+    flow: str = "mlp",
     hidden: int = 64,
     solver: Any = "heun",
     steps: int = 1,
@@ -173,7 +173,7 @@ def _matrix_field(
     return MatrixField(network, jnp.linspace(-3.0, 3.0, width))
 
 
-def _last_weight(network: Any) -> Array:
+def _last_weight(network: Any) -> Any:
     """Of an MLP, or of the one at a CNN's end."""
     return getattr(network, "mlp", network).layers[-1].weight
 

@@ -1,6 +1,6 @@
 """What becomes of an interval that could not be solved."""
 
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import equinox as eqx
 import jax
@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from lerax_fx.types import Flag, Tree
 
-OnFailure: TypeAlias = Literal["hold", "raise", "propagate"]
+OnFailure: TypeAlias = str
+"""One of `OUTCOMES`."""
 
 OUTCOMES: Final = ("hold", "raise", "propagate")
 
@@ -31,7 +32,7 @@ def outcome(on_failure: OnFailure, failed: Flag, before: Tree, after: Tree) -> T
                 "the field, or pass on_failure='hold'."
             )
             return eqx.error_if(after, failed, message)
-        case "propagate":
+        case _:
             return jax.tree.map(lambda b: jnp.where(failed, jnp.nan, b), after)
 
 

@@ -1,6 +1,6 @@
 """How a differential equation is solved over one interval."""
 
-from typing import Any, Final, Literal, TypeAlias, final
+from typing import Any, Final, final
 
 import equinox as eqx
 import jax
@@ -13,8 +13,6 @@ from lerax_fx.nde.explicit import explicit_interval
 from lerax_fx.nde.failure import OUTCOMES, OnFailure, all_finite, guarded, outcome
 from lerax_fx.nde.tableau import Tableau, explicit_tableau
 from lerax_fx.types import Flag, Key, Tree
-
-Backward: TypeAlias = Literal["store", "recompute"]
 
 SOLVERS: Final = {
     "euler": "Euler",
