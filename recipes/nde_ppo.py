@@ -21,6 +21,8 @@ from recipes.shell import main
 
 CELLS: Final[MappingProxyType[str, Callable[..., Any]]] = MappingProxyType(
     {
+        "ode": fx.ode_actor_critic,
+        "cde": fx.cde_actor_critic,
         "linear_cde": fx.linear_cde_actor_critic,
         "gru": fx.gru_actor_critic,
         "mlp": fx.mlp_actor_critic,
