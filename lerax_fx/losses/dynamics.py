@@ -1,5 +1,6 @@
 """The loss of a model of an environment."""
 
+import dataclasses
 from typing import Any, final
 
 import equinox as eqx
@@ -58,7 +59,8 @@ def evaluate_dynamics(agent: Any, data: Transitions) -> Prediction:
 
     for _ in range(data.reward.ndim - 1):
         predict = jax.vmap(predict)
-    return predict(data)
+    # Of the steps alone: a memory, or a weight, has no axis of time.
+    return predict(dataclasses.replace(data, memory=None, weight=None))
 
 
 @loss_term(evaluate_dynamics)

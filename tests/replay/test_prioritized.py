@@ -441,4 +441,4 @@ def test_an_inner_without_priorities_is_refused_before_compiling(inner, got):
 
 def test_describe_shows_how_windows_are_drawn(capsys):
     fx.describe(learner(fx.prioritized(exponent=0.7)), fx.q_agent("CartPole-v1", key=KEY))
-    assert "sampling=Prioritized(0.7 0.4" in capsys.readouterr().out
+    assert "sampling=Prioritized(exponent=0.7 importance=0.4" in capsys.readouterr().out
