@@ -50,7 +50,7 @@ class Prioritized(AbstractSampling):
 
     def added(self, state: Priorities, ring: Ring, count: int, length: int) -> Priorities:
         # The newest rows begin no whole window yet; as many before them begin one now.
-        age = jnp.arange(min(count + length - 1, ring.rows))
+        age = ring.changed(count, length)
         priority = jnp.where(ring.begins_window(age, length), state.largest**self.exponent, 0.0)
         places = ring.places_of(age)
         tree = state.tree.set(places.ravel(), jnp.repeat(priority, ring.num_envs))

@@ -45,6 +45,7 @@ class Replay(Transform[Rollout, Rollout]):
     updates_per_step: int = eqx.field(static=True)
     length: int = eqx.field(static=True)
     sampling: AbstractSampling
+    observations: int | None = eqx.field(static=True, default=None)
 
     @property
     def keeps_data(self) -> bool:
@@ -62,7 +63,8 @@ class Replay(Transform[Rollout, Rollout]):
 
     def init_for(self, agent: Tree, key: Key, data: Rollout) -> ReplayState:
         like = jax.eval_shape(Transitions.of, data)
-        ring = Ring.empty(like, self._rows(*common_axes("replay: data", like.without_memory, 2)))
+        axes = common_axes("replay: data", like.without_memory, 2)
+        ring = Ring.empty(like, self._rows(*axes), self._observations(like, *axes))
         self._check_length(ring.stride)
         return ReplayState(ring, self.inner.init(agent, key), self.sampling.init(ring))
 
@@ -90,10 +92,12 @@ class Replay(Transform[Rollout, Rollout]):
 
         steps = ring.rows * ring.num_envs
         warm = ring.filled * ring.num_envs >= min(self.warmup, steps)
-        warm &= ring.filled >= self.length
+        warm &= ring.remembered >= self.length
         (agent, inner), metrics = when(warm, run, (agent, state.inner))
         if self.sampling.wants_priorities:
             sampling = self.sampling.learned(sampling, drawn.first, metrics.pop(_PRIORITY))
+        if self.observations is not None:
+            metrics = {**metrics, "remembered": ring.remembered * ring.num_envs}
         return Step(agent, ReplayState(ring, inner, sampling), data, metrics)
 
     def inside(self, agent: Tree, state: ReplayState, data: Rollout, key: Key) -> Inside:
@@ -166,6 +170,27 @@ class Replay(Transform[Rollout, Rollout]):
             )
         return rows
 
+    def _observations(self, like: Transitions, num_envs: int, num_steps: int) -> int | None:
+        """Of each environment, if they are looked up."""
+        if self.observations is None:
+            return None
+        _check_alike(like)
+        each = self.observations // num_envs
+        # Twice as many as steps, however short episodes are, of a rollout and of a window.
+        wanted = 2 * -(-self.length // num_steps) * num_steps
+        if each < wanted:
+            raise HyperparameterError(
+                explain(
+                    "replay: observations",
+                    wanted=f"at least {num_envs * wanted}, enough for {num_envs} environments' "
+                    f"rollouts of {num_steps} steps and windows of {self.length} if an episode "
+                    "ended at every step",
+                    got=f"{self.observations}",
+                    fix="Raise observations, or leave it out.",
+                )
+            )
+        return min(each, 2 * self._rows(num_envs, num_steps))
+
 
 @known_names
 def replay(
@@ -177,6 +202,7 @@ def replay(
     updates_per_step: int = 1,
     length: int = 1,
     sampling: AbstractSampling | None = None,
+    observations: int | None = None,
 ) -> Replay:
     """Remember what comes, and run `inner` on what is drawn from memory.
 
@@ -198,13 +224,21 @@ def replay(
       rollouts did, and `length` is at least the rollout's `num_steps`.
     - `sampling`: [`uniform`][lerax_fx.uniform] (the default) or
       [`prioritized`][lerax_fx.prioritized].
+    - `observations`: how many are kept, of all environments; by default two for each step, its
+      own and the next one. Given a number, each is kept once, which is half the memory where
+      they are large: `T` steps of an episode have `T + 1`. A tenth more than `capacity` is
+      enough for episodes of ten steps or more. Where they are so short that it is not, the
+      oldest steps are forgotten early, of all environments alike: what is drawn is always
+      right, and each window of what is remembered as likely as it would be.
 
-    Metrics are means over the runs of `inner`; NaN while there is none.
+    Metrics are means over the runs of `inner`; NaN while there is none. With `observations`
+    there is `remembered` as well: the number of steps that can be drawn.
 
     **Raises:** `HyperparameterError` for a count below 1, a warmup larger than the capacity,
-    a batch larger than the warmup, or, when traced, a capacity too small for a rollout;
-    `WiringError` if `inner` wants other data than transitions, or, when traced, if it does
-    not report the priorities that the sampling wants.
+    a batch larger than the warmup, `observations` that are no more than the capacity, or, when
+    traced, a capacity or `observations` too small for a rollout; `WiringError` if `inner` wants
+    other data than transitions, or, when traced, if it does not report the priorities that the
+    sampling wants, or if next observations to be looked up are of other shapes or types.
     """
     check_is_transform("replay: inner", inner)
     check_within("replay", inner, Transitions)
@@ -224,6 +258,7 @@ def replay(
         check_count("replay: updates_per_step", updates_per_step),
         check_count("replay: length", length),
         _checked_sampling(sampling),
+        _checked_observations(observations, capacity),
     )
 
 
@@ -240,6 +275,38 @@ def _checked_sampling(sampling: Any) -> AbstractSampling:
             fix="Pass fx.uniform() or fx.prioritized().",
         )
     )
+
+
+def _checked_observations(observations: Any, capacity: int) -> int | None:
+    if observations is None:
+        return None
+    observations = check_count("replay: observations", observations)
+    if observations > capacity:
+        return observations
+    raise HyperparameterError(
+        explain(
+            "replay: observations",
+            wanted=f"more than the capacity, {capacity}: an episode has one more than steps",
+            got=f"{observations}",
+            fix=f"Pass for instance {capacity + capacity // 10 + 1}, or leave it out.",
+        )
+    )
+
+
+def _check_alike(like: Transitions) -> None:
+    shapes = [
+        jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
+        for tree in (like.observation, like.next_observation)
+    ]
+    if shapes[0] != shapes[1]:
+        raise WiringError(
+            explain(
+                "replay: observations",
+                wanted="next observations like observations, to be looked up among them",
+                got=f"{shapes[1]} and {shapes[0]}",
+                fix="Leave observations out: then both are stored.",
+            )
+        )
 
 
 def _check_order(where: str, value: int, other: str, limit: int) -> None:

@@ -7,7 +7,8 @@ In a scan, as in a training loop: each of its steps adds one step of 10 environm
 draws 128 steps; prioritised, it gives those new priorities as well. Flashbax's flat buffer
 keeps each observation once, and takes for the next observation of a step the observation
 after it, which at a time limit is one after the reset; `Ring` keeps the right one, and so
-twice as many. Programs take turns, as `comparison.py` says.
+twice as many, or, given `observations`, each once and a tenth more. Programs take turns, as
+`comparison.py` says.
 """
 
 import argparse
@@ -49,12 +50,17 @@ def total(tree: Any) -> Any:
     return sum(jnp.sum(leaf.astype(jnp.float32)) for leaf in jax.tree.leaves(tree))
 
 
-def ring(shape: tuple[int, ...], capacity: int, prioritized: bool) -> tuple[Any, Body]:
+def ring(
+    shape: tuple[int, ...], capacity: int, prioritized: bool, look_up: bool
+) -> tuple[Any, Body]:
     sampling = fx.prioritized() if prioritized else fx.uniform()
 
     def transitions(number: Any) -> fx.Transitions:
         step = step_of(shape, number)
-        step["next_observation"] = step["observation"] + 1
+        step["next_observation"] = step_of(shape, number + 1)["observation"]
+        # After an end, a step sees another one.
+        after_end = (step["reward"] % 50 == 1).reshape(-1, *[1] * len(shape))
+        step["observation"] = jnp.where(after_end, 0.0, step["observation"])
         return fx.Transitions(**jax.tree.map(lambda x: x[:, None], step))
 
     def body(carry: Any, x: Any) -> tuple[Any, Any]:
@@ -68,7 +74,9 @@ def ring(shape: tuple[int, ...], capacity: int, prioritized: bool) -> tuple[Any,
             state = sampling.learned(state, drawn.first, jnp.abs(batch.reward[..., 0] % 7))
         return (ring, state), total((batch, drawn.weight))
 
-    empty = Ring.empty(jax.eval_shape(transitions, jnp.zeros(())), capacity // NUM_ENVS)
+    rows = capacity // NUM_ENVS
+    observations = rows + rows // 10 if look_up else None
+    empty = Ring.empty(jax.eval_shape(transitions, jnp.zeros(())), rows, observations)
     return (empty, sampling.init(empty)), body
 
 
@@ -115,7 +123,8 @@ def compare(
     shape: tuple[int, ...], capacity: int, prioritized: bool, steps: int, repeats: int
 ) -> dict[str, Any]:
     made = {
-        "lerax_fx": ring(shape, capacity, prioritized),
+        "stored": ring(shape, capacity, prioritized, look_up=False),
+        "looked up": ring(shape, capacity, prioritized, look_up=True),
         "flashbax": flat_buffer(shape, capacity, prioritized),
     }
     megabytes = {name: size(parts[0]) / 2**20 for name, parts in made.items()}
@@ -130,9 +139,23 @@ def compare(
             seconds[name].append(timed(programs[name], jax.random.key(repeat))[0])
     return {
         "microseconds": {n: statistics.median(s) / steps * 1e6 for n, s in seconds.items()},
-        "ratio": ratios(seconds["lerax_fx"], seconds["flashbax"]),
+        "ratio": {n: ratios(seconds[n], seconds["flashbax"]) for n in ("stored", "looked up")},
+        "looked up / stored": ratios(seconds["looked up"], seconds["stored"]),
         "megabytes": megabytes,
     }
+
+
+def show(title: str, row: dict[str, Any]) -> None:
+    print(title)
+    for name, time in row["microseconds"].items():
+        against = row["ratio"].get(name)
+        spread = f"  {_written(against)} of flashbax" if against else ""
+        print(f"  {name:<12}{time:8.1f} us {row['megabytes'][name]:8.1f} MB{spread}")
+    print(f"  looked up / stored: {_written(row['looked up / stored'])}", flush=True)
+
+
+def _written(ratio: dict[str, float]) -> str:
+    return f"{ratio['median']:5.2f} [{ratio['min']:.2f}, {ratio['max']:.2f}]"
 
 
 def main() -> None:
@@ -152,13 +175,7 @@ def main() -> None:
                 rows[title] = row
                 if chosen.json:
                     continue
-                times, ratio, sizes = row["microseconds"], row["ratio"], row["megabytes"]
-                print(
-                    f"{title:<32}{times['lerax_fx']:8.1f} us {times['flashbax']:8.1f} us  "
-                    f"{ratio['median']:5.2f} [{ratio['min']:.2f}, {ratio['max']:.2f}]  "
-                    f"{sizes['lerax_fx']:7.1f} MB {sizes['flashbax']:7.1f} MB",
-                    flush=True,
-                )
+                show(title, row)
     if chosen.json:
         print(json.dumps({"machine": machine(), "results": rows}))
 
