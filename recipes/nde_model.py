@@ -81,6 +81,7 @@ def make(
             warmup=warmup,
             updates_per_step=updates_per_step,
             length=window,
+            memory=False,  # a plan teaches nothing
         ),
     )
     num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -21,6 +22,19 @@ def pytest_configure(config: pytest.Config) -> None:
     if "lerax_fx" in sys.modules:
         raise pytest.UsageError("lerax_fx was imported before the type checks were chosen")
     os.environ[VARIABLE] = config.getoption("--typecheck")
+    if "slow" not in config.getoption("markexpr").replace("not slow", ""):
+        # Most of the time goes into compiling, and half of that into optimising what then runs
+        # for a moment. What trains for long is compiled as for users.
+        os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_programs() -> Iterator[None]:
+    """Those of a finished module: a worker would keep gigabytes of them."""
+    yield
+    import jax
+
+    jax.clear_caches()
 
 
 def pytest_report_header(config: pytest.Config) -> str:

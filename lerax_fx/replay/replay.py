@@ -8,7 +8,7 @@ import jax
 
 from lerax_fx.core.arguments import known_names
 from lerax_fx.core.axes import common_axes
-from lerax_fx.core.bounds import check_count
+from lerax_fx.core.bounds import check_count, check_flag
 from lerax_fx.core.repeat import mean_over_time
 from lerax_fx.core.scan import scan
 from lerax_fx.core.transform import Inside, Step, Transform
@@ -46,6 +46,7 @@ class Replay(Transform[Rollout, Rollout]):
     length: int = eqx.field(static=True)
     sampling: AbstractSampling
     observations: int | None = eqx.field(static=True, default=None)
+    memory: bool = eqx.field(static=True, default=True)
 
     @property
     def keeps_data(self) -> bool:
@@ -62,7 +63,7 @@ class Replay(Transform[Rollout, Rollout]):
         )
 
     def init_for(self, agent: Tree, key: Key, data: Rollout) -> ReplayState:
-        like = jax.eval_shape(Transitions.of, data)
+        like = jax.eval_shape(self._steps, data)
         axes = common_axes("replay: data", like.without_memory, 2)
         ring = Ring.empty(like, self._rows(*axes), self._observations(like, *axes))
         self._check_length(ring.stride)
@@ -70,7 +71,7 @@ class Replay(Transform[Rollout, Rollout]):
 
     def update(self, agent: Tree, state: ReplayState, data: Rollout, key: Key) -> Step[Rollout]:
         sample_key, learn_key = jax.random.split(key)
-        ring = state.ring.add(Transitions.of(data))
+        ring = state.ring.add(self._steps(data))
         count = data.reward.shape[1]
         sampling = self.sampling.added(state.sampling, ring, count, self.length)
         # Drawn outside of the cond, which would copy the ring; priorities, as well, come out
@@ -99,6 +100,10 @@ class Replay(Transform[Rollout, Rollout]):
         if self.observations is not None:
             metrics = {**metrics, "remembered": ring.remembered * ring.num_envs}
         return Step(agent, ReplayState(ring, inner, sampling), data, metrics)
+
+    def _steps(self, data: Rollout) -> Transitions:
+        steps = Transitions.of(data)
+        return steps if self.memory else steps.without_memory
 
     def inside(self, agent: Tree, state: ReplayState, data: Rollout, key: Key) -> Inside:
         return Inside(self.inner, state.inner, self._batch(state, key))
@@ -203,6 +208,7 @@ def replay(
     length: int = 1,
     sampling: AbstractSampling | None = None,
     observations: int | None = None,
+    memory: bool = True,
 ) -> Replay:
     """Remember what comes, and run `inner` on what is drawn from memory.
 
@@ -230,6 +236,9 @@ def replay(
       enough for episodes of ten steps or more. Where they are so short that it is not, the
       oldest steps are forgotten early, of all environments alike: what is drawn is always
       right, and each window of what is remembered as likely as it would be.
+
+    - `memory`: whether what an agent remembered is kept with the steps. Without, windows begin
+      anywhere and may have any length: for learning what does not remember, such as a model.
 
     Metrics are means over the runs of `inner`; NaN while there is none. With `observations`
     there is `remembered` as well: the number of steps that can be drawn.
@@ -259,6 +268,7 @@ def replay(
         check_count("replay: length", length),
         _checked_sampling(sampling),
         _checked_observations(observations, capacity),
+        check_flag("replay: memory", memory),
     )
 
 

@@ -278,3 +278,22 @@ def test_an_agent_that_values_no_actions_is_refused():
     with pytest.raises(fx.WiringError, match=r"td_target: agent: wanted.*fx\.gru_q_agent"):
         run(fx.td_target(), agent, length=2)
     assert isinstance(agent.step(agent.initial_memory(), jnp.zeros(4))[1], distrax.Categorical)
+
+
+def test_a_memory_can_be_left_out():
+    """Then windows may be shorter than a rollout, and begin anywhere in it."""
+    seen = []
+
+    @fx.transform
+    def look(data: fx.Transitions) -> fx.Transitions:
+        seen.append(data)
+        return data
+
+    agent = fx.gru_q_agent("CartPole-v1", key=KEY, width=6)
+    sizes = {"capacity": 12, "batch_size": 3, "length": 2, "memory": False}
+    algorithm = fx.chain(
+        fx.rollout("CartPole-v1", num_envs=2, num_steps=3), fx.replay(look(), **sizes)
+    )
+    fx.anakin_loop(algorithm, 2)(agent, KEY)
+    assert seen[0].memory is None
+    assert seen[0].reward.shape == (3, 2)
