@@ -164,7 +164,7 @@ def linear_cde_actor_critic(
     activation: Activation = "tanh",
     squash: bool = False,
     log_std: float = 0.0,
-    parallel: bool = True,
+    parallel: bool | None = None,
 ) -> LinearCDEActorCritic:
     """An encoder, linear CDEs as a memory, and a linear policy and value on top of them.
 
@@ -181,7 +181,8 @@ def linear_cde_actor_critic(
     - `depth`: the number of the encoder's layers (after the convolution, for images).
     - `layers`: the number of linear CDEs, each driven by what the one before gives on.
     - `parallel`: whether trajectories are solved by an associative scan, or one interval
-      after the other, which on a CPU was as fast or faster (docs/performance.md).
+      after the other, which on a CPU was as fast or faster (docs/performance.md). By default
+      by a scan unless JAX's default backend is a CPU.
 
     **Raises:** as `mlp_actor_critic` does.
     """
@@ -191,6 +192,9 @@ def linear_cde_actor_critic(
     width = check_count(f"{where}: width", width)
     depth = check_count(f"{where}: depth", depth)
     layers = check_count(f"{where}: layers", layers)
+    if parallel is None:
+        parallel = jax.default_backend() != "cpu"
+    parallel = check_flag(f"{where}: parallel", parallel)
     torso_key, actor_key, critic_key, *layer_keys = jax.random.split(key, 3 + layers)
     encoding, torso = _torso(where, observations, (width,) * depth, activation, torso_key)
 
@@ -206,7 +210,7 @@ def linear_cde_actor_critic(
         Linear(orthogonal(actor_key, width, policy.parameters, _ACTOR_GAIN)),
         Linear(orthogonal(critic_key, width, 1, _CRITIC_GAIN)),
         policy,
-        check_flag(f"{where}: parallel", parallel),
+        parallel,
     )
 
 
