@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lerax_fx as fx
-from recipes import a2c, c51, ddpg, dqn, nde_model, nde_ppo, ppo, pqn, sac, td3
+from recipes import a2c, c51, ddpg, dqn, nde_model, nde_ppo, ppo, pqn, qr_dqn, sac, td3
 
 
 def evaluated(recipe, env, seeds=5, episodes=128, **config):
@@ -97,6 +97,11 @@ def test_pqn_learns_cartpole():
 @pytest.mark.slow
 def test_c51_learns_cartpole():
     assert reaches(475.0, evaluated(c51, "CartPole-v1"))
+
+
+@pytest.mark.slow
+def test_qr_dqn_learns_cartpole():
+    assert reaches(475.0, evaluated(qr_dqn, "CartPole-v1"))
 
 
 @pytest.mark.slow
