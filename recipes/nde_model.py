@@ -72,6 +72,7 @@ def make(
     noise = fx.gaussian_noise(optax.linear_schedule(noise_start, noise_end, noise_steps))
     # One vector instead of an array for each weight: a few operations where there were dozens.
     optimizer = optax.flatten(optax.adam(learning_rate))
+    num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps, warmup=warmup)
     algorithm = fx.chain(
         fx.rollout(env, num_envs=num_envs, num_steps=num_steps, explore=noise),
         fx.replay(
@@ -84,7 +85,6 @@ def make(
             memory=False,  # a plan teaches nothing
         ),
     )
-    num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps)
     return agent, fx.anakin_loop(algorithm, num_updates)
 
 

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lerax_fx.core.bounds import check_count
+from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Tree
 
 
@@ -39,7 +41,9 @@ class ODE(AbstractEquation):
 
     def increment(self, t: Any, y: Tree, h: Any, control: Any, noise: Any) -> Tree:
         del control, noise
-        return jax.tree.map(lambda slope: slope * h, self.field(t, y))
+        slope = self.field(t, y)
+        _check_shapes("ODE: field", y, slope, axes=0)
+        return jax.tree.map(lambda slope: slope * h, slope)
 
 
 @final
@@ -57,7 +61,9 @@ class CDE(AbstractEquation):
 
     def increment(self, t: Any, y: Tree, h: Any, control: Any, noise: Any) -> Tree:
         del h, noise
-        return jax.tree.map(lambda matrix: along(matrix, control), self.field(t, y))
+        matrix = self.field(t, y)
+        _check_shapes("CDE: field", y, matrix, axes=1)
+        return jax.tree.map(lambda matrix: along(matrix, control), matrix)
 
 
 @final
@@ -75,10 +81,38 @@ class SDE(AbstractEquation):
     diffusion: Callable[[Any, Any], Any]
     noise: int = eqx.field(static=True)
 
+    def __check_init__(self) -> None:
+        check_count("SDE: noise", self.noise)
+
     def increment(self, t: Any, y: Tree, h: Any, control: Any, noise: Any) -> Tree:
         del control
         drift, diffusion = self.drift(t, y), self.diffusion(t, y)
+        _check_shapes("SDE: drift", y, drift, axes=0)
+        _check_shapes("SDE: diffusion", y, diffusion, axes=1)
         return jax.tree.map(lambda a, b: a * h + along(b, noise), drift, diffusion)
+
+
+def _check_shapes(where: str, y: Tree, given: Tree, *, axes: int) -> None:
+    """**Raises:** `WiringError` unless what a field gives has the shapes of the state, and so many
+    axes after them. Else it would be broadcast, and the numbers be others than meant.
+    """
+    wanted = [jnp.shape(leaf) for leaf in jax.tree.leaves(y)]
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(given)]
+    fits = len(wanted) == len(shapes) and all(
+        len(own) == len(shape) + axes and own[: len(shape)] == shape
+        for own, shape in zip(shapes, wanted, strict=True)
+    )
+    if not fits:
+        more = ", each with one axis more, over the channels" if axes else ""
+        raise WiringError(
+            explain(
+                where,
+                wanted=f"what the state has: shapes {wanted}{more}",
+                got=f"{shapes}",
+                fix="Give an array for each of the state's"
+                + (", for instance a diagonal matrix, jnp.diag(...)." if axes else "."),
+            )
+        )
 
 
 def along(

@@ -113,31 +113,35 @@ class LinearCDE(eqx.Module):
           interval after the other. The same but for rounding.
         """
         factors, shifts = jax.vmap(self.flow)(dts, changes)
-        # A flow that forgets what came before: it composes like any other.
-        factors = jnp.where(resets[:, None], 0.0, factors)
         if not parallel:
-            return _one_by_one(state, factors, shifts)
-        shifts = shifts.at[0].add(factors[0] * state)
-        return jax.lax.associative_scan(_then, (factors, shifts))[1]
+            return _one_by_one(state, factors, shifts, resets)
+        shifts = shifts.at[0].add(factors[0] * jnp.where(resets[0], 0.0, state))
+        return jax.lax.associative_scan(_then, (factors, shifts, resets))[1]
 
 
 def _then(first: Any, second: Any) -> Any:
-    """The flow of one interval and then another."""
-    (factor, shift), (next_factor, next_shift) = first, second
-    return next_factor * factor, next_factor * shift + next_shift
+    """The flow of some intervals and then others, and whether there is a reset among them: then
+    it forgets what came before.
+    """
+    (factor, shift, reset), (next_factor, next_shift, next_reset) = first, second
+    # Selected, not multiplied by 0: what is forgotten may be NaN.
+    forgets = next_reset[..., None]
+    factor, shift = jnp.where(forgets, 0.0, factor), jnp.where(forgets, 0.0, shift)
+    return next_factor * factor, next_factor * shift + next_shift, reset | next_reset
 
 
 def _one_by_one(
     state: Complex[Array, " size"],
     factors: Complex[Array, "time size"],
     shifts: Complex[Array, "time size"],
+    resets: Bool[Array, " time"],
 ) -> Complex[Array, "time size"]:
-    def advance(state: Array, flow: tuple[Array, Array]) -> tuple[Array, Array]:
-        factor, shift = flow
-        state = factor * state + shift
+    def advance(state: Array, flow: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        factor, shift, reset = flow
+        state = factor * jnp.where(reset, 0.0, state) + shift
         return state, state
 
-    return jax.lax.scan(advance, state, (factors, shifts))[1]
+    return jax.lax.scan(advance, state, (factors, shifts, resets))[1]
 
 
 def _as_complex(parts: Float[Array, " parts"]) -> Complex[Array, " size"]:

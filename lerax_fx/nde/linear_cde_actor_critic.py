@@ -148,7 +148,9 @@ class LinearCDEActorCritic(AbstractActorCritic):
         timed = isinstance(observation, Timed)
         value, dt = (observation.value, observation.dt) if timed else (observation, 1.0)
         features = self.torso(self.encoding(value))
-        return features, jnp.asarray(dt, features.dtype)
+        # No time passes in an interval whose length is below 0 or not finite.
+        dt = jnp.asarray(dt, features.dtype)
+        return features, jnp.where((dt >= 0) & jnp.isfinite(dt), dt, 0.0)
 
     def _act(self, features: Float[Array, " features"]) -> tuple[distrax.Distribution, Scalar]:
         return self.policy(self.actor(features)), only_number(self.critic(features))

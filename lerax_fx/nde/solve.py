@@ -125,6 +125,15 @@ def solve_with(
     check_interval(equation, control, key)
     equation = how.guarded(equation)
     if dt.ndim == 0:
+        if resets is not None or initial is not None:
+            raise HyperparameterError(
+                explain(
+                    "nde_solve: resets, initial",
+                    wanted="neither, for one interval",
+                    got="at least one of them",
+                    fix="Give a dt of shape (time,), or begin with the state that you mean.",
+                )
+            )
         after, failed = how.interval(equation, state, t=t0, dt=dt, control=control, key=key)
         return NDESolution(after, after, failed)
     if resets is not None and initial is None:
@@ -154,7 +163,7 @@ def _begins(
     t0: Any, dt: Float[Array, " time"], resets: Bool[Array, " time"] | None
 ) -> Float[Array, " time"]:
     """The time at which each interval begins, since the episode began."""
-    lengths = jnp.where(dt >= 0, dt, 0.0)
+    lengths = jnp.where((dt >= 0) & jnp.isfinite(dt), dt, 0.0)
     elapsed = jnp.concatenate([jnp.zeros_like(dt[:1]), jnp.cumsum(lengths)[:-1]])
     if resets is None:
         return t0 + elapsed
@@ -167,11 +176,11 @@ def _check_dt(dt: Any) -> None:
     if isinstance(dt, Tracer):
         return
     array = np.asarray(dt)
-    if array.ndim > 1 or not bool(np.all(array >= 0)):
+    if array.ndim > 1 or not bool(np.all((array >= 0) & np.isfinite(array))):
         raise HyperparameterError(
             explain(
                 "nde_solve: dt",
-                wanted="lengths of at least 0, of shape () or (time,)",
+                wanted="finite lengths of at least 0, of shape () or (time,)",
                 got=f"{dt}",
                 fix="Pass the time from each state to the next; vmap over anything else.",
             )

@@ -71,7 +71,9 @@ class Prioritized(AbstractSampling):
         def learn(state: Priorities, xs: Any) -> tuple[Priorities, None]:
             first, priority = xs
             known = jnp.isfinite(priority)
-            priority = priority + self.epsilon
+            # Finite also where it is left out, for the sake of gradients; and rounding may bring
+            # what is never negative a little below 0.
+            priority = jnp.where(known, jnp.maximum(priority, 0.0), 0.0) + self.epsilon
             raised = jnp.where(known, priority**self.exponent, state.tree.at(first))
             largest = jnp.maximum(state.largest, jnp.max(priority, where=known, initial=0.0))
             return Priorities(state.tree.set(first, raised), largest, state.steps), None

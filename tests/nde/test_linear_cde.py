@@ -258,3 +258,36 @@ def test_images_are_seen_through_a_convolution():
 def test_bad_input_is_told_so(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+def test_what_is_forgotten_may_be_nan(parallel):
+    """Also in gradients: nothing before a reset reaches what comes after."""
+    agent, resets = agent_of("plain", parallel), jnp.array([True, False, True, False])
+    clean = seen("plain", time=4)
+    spoilt = clean.at[1, 0].set(jnp.nan)
+
+    def after(agent, observations):
+        return agent.unroll(agent.initial_memory(), observations, resets)[2][2:]
+
+    np.testing.assert_allclose(after(agent, spoilt), after(agent, clean), rtol=1e-5)
+    assert np.isfinite(after(agent, spoilt)).all()
+    broken = eqx.tree_at(
+        lambda m: m[0].state, agent.initial_memory(), replace_fn=lambda x: x * jnp.nan
+    )
+    assert np.isfinite(agent.unroll(broken, clean, resets)[2]).all()
+
+
+@pytest.mark.parametrize("dt", [-50.0, jnp.nan, jnp.inf])
+def test_in_an_impossible_interval_no_time_passes(dt):
+    agent = agent_of("timed")
+    memory, _, _ = agent.step(
+        agent.initial_memory(), fx.Timed(jnp.full(INPUTS, 0.1), jnp.zeros(()))
+    )
+    value = agent.step(memory, fx.Timed(jnp.full(INPUTS, 0.2), jnp.asarray(dt)))[2]
+    assert np.isfinite(value)
+    state = [
+        agent.step(memory, fx.Timed(jnp.full(INPUTS, 0.2), jnp.asarray(t)))[0][0].state
+        for t in (dt, 0.0)
+    ]
+    np.testing.assert_array_equal(*state)

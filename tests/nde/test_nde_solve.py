@@ -419,7 +419,9 @@ def test_raise_and_propagate():
 
 @pytest.mark.parametrize("dt", [-0.5, float("nan"), [0.1, -1.0]])
 def test_a_bad_dt_is_an_error_where_it_is_known_and_a_failure_where_not(dt):
-    with pytest.raises(fx.HyperparameterError, match="nde_solve: dt: wanted lengths of at least 0"):
+    with pytest.raises(
+        fx.HyperparameterError, match="nde_solve: dt: wanted finite lengths of at least 0"
+    ):
         solve(field(), jnp.zeros(3), dt)
     state = jnp.array([0.3, -0.2, 0.5])
 
@@ -533,3 +535,43 @@ def test_errors_name_the_argument():
         solve(f, y, jnp.ones(2), resets=jnp.ones(2, bool))
     with pytest.raises(fx.WiringError, match=r"nde_solve\(...\)"):
         fx.chain(fx.nde_solve)
+
+
+@pytest.mark.parametrize(
+    ("equation", "options", "message"),
+    [
+        (lambda t, y: y[0], {}, r"ODE: field: wanted what the state has: shapes \[\(2,\)\]"),
+        (
+            fx.CDE(lambda t, y: jnp.ones(3)),
+            {"control": jnp.ones((2, 3))},
+            "CDE: field: wanted.*one axis more.*jnp.diag",
+        ),
+        (
+            fx.SDE(lambda t, y: 0 * y, lambda t, y: jnp.ones(2), 2),
+            {"key": KEY},
+            "SDE: diffusion: wanted.*one axis more.*jnp.diag",
+        ),
+    ],
+)
+def test_a_field_that_would_be_broadcast_is_refused(equation, options, message):
+    with pytest.raises(fx.WiringError, match=message):
+        solve(equation, jnp.ones(2), jnp.ones(2), **options)
+
+
+def test_options_that_would_do_nothing_are_refused():
+    with pytest.raises(fx.HyperparameterError, match="resets, initial: wanted neither"):
+        solve(lambda t, y: -y, jnp.ones(2), 1.0, initial=jnp.zeros(2))
+    with pytest.raises(fx.HyperparameterError, match="SDE: noise"):
+        fx.SDE(lambda t, y: y, lambda t, y: y, 0)
+    with pytest.raises(fx.HyperparameterError, match="dt: wanted finite lengths"):
+        solve(lambda t, y: -y, jnp.ones(2), jnp.array([1.0, jnp.inf]))
+
+
+def test_an_infinite_interval_does_not_reach_past_a_reset():
+    def failed(dt):
+        resets = jnp.array([False, False, True, False])
+        field = lambda t, y: y * jnp.cos(t)  # noqa: E731 -- one line
+        return solve(field, jnp.ones(2), dt, resets=resets, initial=jnp.ones(2)).failed
+
+    found = jax.jit(failed)(jnp.array([1.0, jnp.inf, 1.0, 1.0]))
+    np.testing.assert_array_equal(found, [False, True, False, False])

@@ -442,3 +442,21 @@ def test_an_inner_without_priorities_is_refused_before_compiling(inner, got):
 def test_describe_shows_how_windows_are_drawn(capsys):
     fx.describe(learner(fx.prioritized(exponent=0.7)), fx.q_agent("CartPole-v1", key=KEY))
     assert "sampling=Prioritized(exponent=0.7 importance=0.4" in capsys.readouterr().out
+
+
+def test_a_priority_below_zero_counts_as_zero():
+    ring = Ring.empty(steps(0, 1), ROWS).add(steps(0, 1))
+    state = SAMPLING.added(SAMPLING.init(ring), ring, 1, 1)
+    first = SAMPLING.draw(state, ring, 1, KEY, (1, BATCH)).first
+    taught = SAMPLING.learned(state, first, jnp.full((1, BATCH), -1.0))
+    np.testing.assert_allclose(taught.tree.at(first), 0.01**0.7, rtol=1e-5)
+
+
+def test_gradients_reach_the_exponent():
+    def loss(exponent):
+        train = fx.anakin_loop(learner(fx.prioritized(exponent=exponent)), 8)
+        agent = fx.q_agent("CartPole-v1", key=KEY, widths=(4,))
+        values = train(agent, KEY)[1]
+        return next(v for k, v in values.items() if k.endswith("/loss"))[-1]
+
+    assert np.isfinite(jax.grad(loss)(0.5))
