@@ -1,5 +1,6 @@
 """Agents that plan, for an environment."""
 
+import math
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ from lerax_fx.core.arguments import known_names
 from lerax_fx.core.bounds import Interval, check_count, check_flag, check_number
 from lerax_fx.environments.make import make
 from lerax_fx.environments.spaces import Space
+from lerax_fx.errors import HyperparameterError, explain
 from lerax_fx.nde.dynamics import Dynamics, RewardFunction
 from lerax_fx.nde.method import method
 from lerax_fx.nde.scaling import box_scaling
@@ -79,8 +81,8 @@ def planning_agent(
         num_samples,
         num_elites,
         num_iterations,
-        float(check_number(f"{where}: discount", discount, Interval(0.0, 1.0))),
-        float(check_number(f"{where}: dt", dt, Interval(0.0, open_low=True))),
+        _structural(f"{where}: discount", discount, Interval(0.0, 1.0)),
+        _structural(f"{where}: dt", dt, Interval(0.0, open_low=True)),
     )
     hidden = (check_count(f"{where}: width", width),) * check_count(f"{where}: depth", depth)
     state = scaling.size if latent is None else check_count(f"{where}: latent", latent)
@@ -103,6 +105,20 @@ def planning_agent(
         method(where, solver=solver, steps=steps),
     )
     return PlanningAgent(model, planner)
+
+
+def _structural(where: str, value: Any, interval: Interval) -> float:
+    """A number that is part of an agent's structure, which an optimiser must not move."""
+    if isinstance(value, int | float) and math.isfinite(value):
+        return float(check_number(where, value, interval))
+    raise HyperparameterError(
+        explain(
+            where,
+            wanted="a finite Python number: how an agent plans is structure",
+            got=f"{value!r}",
+            fix="Pass a float, and make an agent for each value instead of vmapping over it.",
+        )
+    )
 
 
 def _spaces(env: Any) -> tuple[Space, Space]:

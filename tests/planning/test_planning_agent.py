@@ -149,6 +149,12 @@ def test_it_acts_and_is_evaluated_as_any_agent_is():
         ((BOX, BOX), {"horizon": 0}, fx.HyperparameterError, "planning_agent: horizon"),
         ((BOX, BOX), {"num_elites": 99}, fx.HyperparameterError, "planning_agent: num_elites"),
         ((BOX, BOX), {"discount": 1.5}, fx.HyperparameterError, "planning_agent: discount"),
+        (
+            (BOX, BOX),
+            {"dt": float("inf")},
+            fx.HyperparameterError,
+            "planning_agent: dt: wanted a finite Python number.*make an agent for each",
+        ),
         ((BOX, BOX), {"dt": 0.0}, fx.HyperparameterError, "planning_agent: dt"),
         ((BOX, BOX), {"latent": 0}, fx.HyperparameterError, "planning_agent: latent"),
         ((BOX, BOX), {"horizn": 3}, fx.HyperparameterError, "horizn"),
