@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lerax_fx.agents.steps import over_steps
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Tree
 
@@ -40,17 +41,14 @@ def action_values(
                 fix="Make it with fx.q_agent(env, key=key), or add the method to your agent.",
             )
         )
-    leading = jax.tree.leaves(observation)[0].shape[:axes]
-    # Over one axis, as XLA's CPU backend takes matrix products best.
-    rows = jax.tree.map(lambda x: jax.lax.collapse(x, 0, axes), observation)
-    values = jax.vmap(agent.action_values)(rows)
-    if not hasattr(values, "ndim") or values.ndim != 2:
+    values = over_steps(agent.action_values, axes, observation)
+    if not hasattr(values, "ndim") or values.ndim != axes + 1:
         raise WiringError(
             explain(
                 f"{where}: agent: action_values",
                 wanted="one vector for one observation: a value for each action",
-                got=f"shape {getattr(values, 'shape', [None])[1:]}",
+                got=f"shape {getattr(values, 'shape', ())[axes:]}",
                 fix="Write it for one observation; it is vmapped outside.",
             )
         )
-    return values.reshape(*leading, *values.shape[1:])
+    return values

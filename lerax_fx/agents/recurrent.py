@@ -5,10 +5,10 @@ from typing import final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from lerax_fx.agents.linear import Linear, orthogonal
-from lerax_fx.types import Key
+from lerax_fx.types import Flag, Key
 
 
 @final
@@ -56,3 +56,25 @@ class GRU(eqx.Module):
         reset, keep = jnp.split(jax.nn.sigmoid(drive[:gates] + recall[:gates]), 2)
         new = jnp.tanh(drive[gates:] + reset * (recall[gates:] + self.bias))
         return new + keep * (memory - new)
+
+    def initial_memory(self) -> Float[Array, " size"]:
+        """Zeros."""
+        return jnp.zeros_like(self.bias)
+
+    def unroll(
+        self,
+        memory: Float[Array, " size"],
+        drives: Float[Array, "time gates"],
+        resets: Bool[Array, " time"],
+    ) -> tuple[Float[Array, " size"], Float[Array, "time size"]]:
+        """The last memory, and that after each step of one trajectory; `resets` tells where it
+        starts anew before a step. Only the recurrence itself is in the scan.
+        """
+        initial = self.initial_memory()
+
+        def advance(memory: Array, inputs: tuple[Array, Flag]) -> tuple[Array, Array]:
+            drive, reset = inputs
+            memory = self.advance(jnp.where(reset, initial, memory), drive)
+            return memory, memory
+
+        return jax.lax.scan(advance, memory, (drives, resets))

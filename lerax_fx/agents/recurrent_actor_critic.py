@@ -5,7 +5,6 @@ from typing import Any, final
 
 import distrax
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from lerax_fx.agents.actor_critic import AbstractActorCritic
@@ -13,7 +12,7 @@ from lerax_fx.agents.encoding import Encoding
 from lerax_fx.agents.linear import only_number
 from lerax_fx.agents.policies.policy import AbstractPolicy
 from lerax_fx.agents.recurrent import GRU
-from lerax_fx.types import Flag, Scalar, Tree
+from lerax_fx.types import Scalar, Tree
 
 
 @final
@@ -36,7 +35,7 @@ class RecurrentActorCritic(AbstractActorCritic):
     policy: AbstractPolicy
 
     def initial_memory(self) -> Float[Array, " size"]:
-        return jnp.zeros_like(self.gru.bias)
+        return self.gru.initial_memory()
 
     def step(
         self, memory: Float[Array, " size"], observation: Tree
@@ -47,16 +46,8 @@ class RecurrentActorCritic(AbstractActorCritic):
     def unroll(
         self, memory: Float[Array, " size"], observations: Tree, resets: Bool[Array, " time"]
     ) -> tuple[Float[Array, " size"], distrax.Distribution, Float[Array, " time"]]:
-        # Only the recurrence itself is left in the scan.
-        initial = self.initial_memory()
-
-        def advance(memory: Array, inputs: tuple[Array, Flag]) -> tuple[Array, Array]:
-            drive, reset = inputs
-            memory = self.gru.advance(jnp.where(reset, initial, memory), drive)
-            return memory, memory
-
         drives = jax.vmap(self._drive)(observations)
-        memory, memories = jax.lax.scan(advance, memory, (drives, resets))
+        memory, memories = self.gru.unroll(memory, drives, resets)
         return memory, *jax.vmap(self._act)(memories)
 
     def _drive(self, observation: Tree) -> Float[Array, " gates"]:

@@ -6,14 +6,13 @@ from typing import Any, final
 import distrax
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from lerax_fx.agents.actor_critic import AbstractActorCritic
 from lerax_fx.agents.encoding import Encoding
 from lerax_fx.agents.recurrent import GRU
-from lerax_fx.types import Flag, Scalar, Tree
+from lerax_fx.types import Scalar, Tree
 
 
 @final
@@ -36,7 +35,7 @@ class RecurrentQAgent(AbstractActorCritic):
     num_actions: int = eqx.field(static=True)
 
     def initial_memory(self) -> Float[Array, " size"]:
-        return jnp.zeros_like(self.gru.bias)
+        return self.gru.initial_memory()
 
     def step(
         self, memory: Float[Array, " size"], observation: Tree
@@ -47,16 +46,8 @@ class RecurrentQAgent(AbstractActorCritic):
     def unroll(
         self, memory: Float[Array, " size"], observations: Tree, resets: Bool[Array, " time"]
     ) -> tuple[Float[Array, " size"], distrax.Distribution, Float[Array, " time"]]:
-        # Only the recurrence itself is left in the scan.
-        initial = self.initial_memory()
-
-        def advance(memory: Array, inputs: tuple[Array, Flag]) -> tuple[Array, Array]:
-            drive, reset = inputs
-            memory = self.gru.advance(jnp.where(reset, initial, memory), drive)
-            return memory, memory
-
         drives = jax.vmap(self._drive)(observations)
-        memory, memories = jax.lax.scan(advance, memory, (drives, resets))
+        memory, memories = self.gru.unroll(memory, drives, resets)
         return memory, *jax.vmap(self._act)(memories)
 
     def _drive(self, observation: Tree) -> Float[Array, " gates"]:

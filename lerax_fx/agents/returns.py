@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from lerax_fx.agents.steps import over_steps
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Tree
 
@@ -109,8 +110,4 @@ def return_distributions(where: str, agent: Any, observation: Tree, axes: int) -
                 "fx.quantile_q_agent(env, key=key).",
             )
         )
-    leading = jax.tree.leaves(observation)[0].shape[:axes]
-    # Over one axis, as XLA's CPU backend takes matrix products best.
-    rows = jax.tree.map(lambda x: jax.lax.collapse(x, 0, axes), observation)
-    returns = jax.vmap(agent.return_distributions)(rows)
-    return jax.tree.map(lambda x: x.reshape(*leading, *x.shape[1:]), returns)
+    return over_steps(agent.return_distributions, axes, observation)

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 
 from lerax_fx.agents.steps import over_steps
 from lerax_fx.core.bounds import Fraction
 from lerax_fx.data.targets import Targets
 from lerax_fx.data.transitions import Transitions
-from lerax_fx.targets.td_target import Bootstrap, bootstrap
+from lerax_fx.targets.td_target import bootstrap_each
 from lerax_fx.types import Key, Scalar, Tree
 
 
@@ -27,15 +26,9 @@ def bootstrapped(
 
     **Raises:** `WiringError`, of the stage `where`, for windows shorter than `n`.
     """
-
-    def of_window(window: Transitions) -> Bootstrap:
-        return bootstrap(where, window, n, discount)
-
-    ahead = jax.vmap(of_window)(data)
+    ahead = bootstrap_each(where, data, n, discount)
     windows, starts = ahead.reward.shape
     keys = jax.random.split(key, windows * starts).reshape(windows, starts, *key.shape)
     values = over_steps(value, 2, ahead.observation, keys)
     observation, action = jax.tree.map(lambda x: x[:, :starts], (data.observation, data.action))
-    # Selected, not multiplied by 0: what a terminal observation is worth may be anything.
-    onwards = jnp.where(ahead.discount == 0.0, 0.0, ahead.discount * values)
-    return Targets(observation, action, ahead.reward + onwards, data.weight)
+    return Targets(observation, action, ahead.target(values), data.weight)

@@ -14,7 +14,7 @@ from lerax_fx.core.transform import Step, Transform
 from lerax_fx.data.distribution_targets import DistributionTargets
 from lerax_fx.data.transitions import Transitions
 from lerax_fx.targets.network import AbstractTargetUpdate, checked_update
-from lerax_fx.targets.td_target import TargetState, bootstrap, follow_agent, start_following
+from lerax_fx.targets.td_target import TargetState, bootstrap_each, follow_agent, start_following
 from lerax_fx.types import Key, Tree
 
 
@@ -44,9 +44,7 @@ class DistributionalTDTarget(Transform[Transitions, DistributionTargets]):
     ) -> Step[DistributionTargets]:
         del key
         target_agent, state = follow_agent(self.follow, agent, state)
-        bootstraps = jax.vmap(lambda window: bootstrap(self.name, window, self.n, self.discount))(
-            data
-        )
+        bootstraps = bootstrap_each(self.name, data, self.n, self.discount)
         returns = self._returns(agent, target_agent, bootstraps.observation)
         reward, discount = bootstraps.reward[..., None], bootstraps.discount[..., None]
         # Selected, not multiplied by 0: what a terminal observation is worth may be anything.

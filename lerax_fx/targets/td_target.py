@@ -67,13 +67,9 @@ class TDTarget(Transform[Transitions, Targets]):
     def update(self, agent: Tree, state: TargetState, data: Transitions, key: Key) -> Step[Targets]:
         del key
         target_agent, state = follow_agent(self.follow, agent, state)
-        bootstraps = jax.vmap(lambda window: bootstrap(self.name, window, self.n, self.discount))(
-            data
-        )
+        bootstraps = bootstrap_each(self.name, data, self.n, self.discount)
         values = self._values(agent, target_agent, data, bootstraps)
-        # Selected, not multiplied by 0: what a terminal observation is worth may be anything.
-        onwards = jnp.where(bootstraps.discount == 0.0, 0.0, bootstraps.discount * values)
-        target = bootstraps.reward + onwards
+        target = bootstraps.target(values)
         starts = target.shape[1]
         observation, action, resets = jax.tree.map(
             lambda x: x[:, :starts], (data.observation, data.action, data.resets)
@@ -117,6 +113,16 @@ class Bootstrap(eqx.Module):
     discount: Float[Array, "*starts"]
     observation: Tree
     place: Int[Array, "*starts"]
+
+    def target(self, values: Float[Array, "*starts"]) -> Float[Array, "*starts"]:
+        """The rewards and the discounted `values` of the observations."""
+        # Selected, not multiplied by 0: what a terminal observation is worth may be anything.
+        return self.reward + jnp.where(self.discount == 0.0, 0.0, self.discount * values)
+
+
+def bootstrap_each(where: str, data: Transitions, n: int, discount: Fraction) -> Bootstrap:
+    """[`bootstrap`][lerax_fx.targets.td_target.bootstrap], for each of a batch of windows."""
+    return jax.vmap(lambda window: bootstrap(where, window, n, discount))(data)
 
 
 def bootstrap(where: str, window: Transitions, n: int, discount: Fraction) -> Bootstrap:
