@@ -4,7 +4,11 @@ diffrax is imported when an equation is first solved, not before.
 """
 
 from lerax_fx.nde.cde_actor_critic import CDEActorCritic, CDEMemory
-from lerax_fx.nde.constructors import cde_actor_critic, ode_actor_critic
+from lerax_fx.nde.constructors import (
+    cde_actor_critic,
+    linear_cde_actor_critic,
+    ode_actor_critic,
+)
 from lerax_fx.nde.dynamics import Dynamics, Predicted, RewardFunction
 from lerax_fx.nde.equations import CDE, ODE, SDE
 from lerax_fx.nde.linear_cde import LinearCDE
@@ -12,7 +16,6 @@ from lerax_fx.nde.linear_cde_actor_critic import (
     LinearCDEActorCritic,
     LinearCDELayer,
     LinearCDEMemory,
-    linear_cde_actor_critic,
 )
 from lerax_fx.nde.ode_actor_critic import ODEActorCritic
 from lerax_fx.nde.scaling import Scaling, box_scaling

@@ -8,26 +8,24 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from lerax_fx.agents.activation import Activation
-from lerax_fx.agents.constructors import torso_for
+from lerax_fx.agents.constructors.networks import ACTOR_GAIN, CRITIC_GAIN, torso_for
 from lerax_fx.agents.linear import Linear, orthogonal
-from lerax_fx.agents.mlp import MLP
+from lerax_fx.agents.mlp import HIDDEN_GAIN, MLP
 from lerax_fx.agents.policies import policy_for
 from lerax_fx.agents.recurrent import GRU
-from lerax_fx.core.bounds import Interval, check_count, check_number
-from lerax_fx.environments.make import make
-from lerax_fx.environments.spaces import Space
+from lerax_fx.core.bounds import Interval, check_count, check_flag, check_number
+from lerax_fx.environments.spaces_of import spaces_of
 from lerax_fx.errors import HyperparameterError, explain
 from lerax_fx.nde.cde_actor_critic import CDEActorCritic
 from lerax_fx.nde.failure import OnFailure
 from lerax_fx.nde.fields import GRUField, MatrixField, NetworkField
+from lerax_fx.nde.linear_cde import LinearCDE
+from lerax_fx.nde.linear_cde_actor_critic import LinearCDEActorCritic, LinearCDELayer
 from lerax_fx.nde.method import method
 from lerax_fx.nde.ode_actor_critic import ODEActorCritic
 from lerax_fx.nde.split_time import value_space
 from lerax_fx.types import Key
 
-# As in lerax_fx.agents.constructors.
-_ACTOR_GAIN: Final = 0.01
-_CRITIC_GAIN: Final = 1.0
 # A flow that hardly moves at first: the agent begins as a GRU.
 _FLOW_GAIN: Final = 0.1
 # A memory that at first keeps what it has.
@@ -66,7 +64,8 @@ def ode_actor_critic(
     **Raises:** as `gru_actor_critic` and `nde_solve` do.
     """
     where = "ode_actor_critic"
-    observations, actions = _spaces(env)
+    observations, actions = spaces_of(env)
+    observations = value_space(observations)
     policy = policy_for(actions, squash=squash, log_std=log_std, where=where)
     how = method(
         where,
@@ -83,8 +82,8 @@ def ode_actor_critic(
         torso,
         _flow(where, flow, width, check_count(f"{where}: hidden", hidden), flow_key),
         GRU(width, width, key=gru_key),
-        Linear(orthogonal(actor_key, width, policy.parameters, _ACTOR_GAIN)),
-        Linear(orthogonal(critic_key, width, 1, _CRITIC_GAIN)),
+        Linear(orthogonal(actor_key, width, policy.parameters, ACTOR_GAIN)),
+        Linear(orthogonal(critic_key, width, 1, CRITIC_GAIN)),
         policy,
         how,
     )
@@ -127,7 +126,8 @@ def cde_actor_critic(
     **Raises:** as `gru_actor_critic` and `nde_solve` do.
     """
     where = "cde_actor_critic"
-    observations, actions = _spaces(env)
+    observations, actions = spaces_of(env)
+    observations = value_space(observations)
     policy = policy_for(actions, squash=squash, log_std=log_std, where=where)
     how = method(
         where,
@@ -150,12 +150,77 @@ def cde_actor_critic(
         torso,
         Linear(orthogonal(start_key, channels, width, 1 / gain)),
         _matrix_field(width, 1 + channels, hidden, activation, field_key),
-        Linear(orthogonal(actor_key, width, policy.parameters, _ACTOR_GAIN)),
-        Linear(orthogonal(critic_key, width, 1, _CRITIC_GAIN)),
+        Linear(orthogonal(actor_key, width, policy.parameters, ACTOR_GAIN)),
+        Linear(orthogonal(critic_key, width, 1, CRITIC_GAIN)),
         policy,
         width,
         channels,
         how,
+    )
+
+
+def linear_cde_actor_critic(
+    env: Any,
+    *,
+    key: Key,
+    width: int = 64,
+    depth: int = 1,
+    layers: int = 2,
+    activation: Activation = "tanh",
+    squash: bool = False,
+    log_std: float = 0.0,
+    parallel: bool | None = None,
+) -> LinearCDEActorCritic:
+    """An encoder, linear CDEs as a memory, and a linear policy and value on top of them.
+
+    As [`gru_actor_critic`][lerax_fx.gru_actor_critic], but for the memory: trained in
+    parallel over time, and told how much of it passed.
+
+    **Arguments:**
+
+    - `env`, `activation`, `squash`, `log_std`: as in
+      [`mlp_actor_critic`][lerax_fx.mlp_actor_critic]; observations may be
+      [`Timed`][lerax_fx.Timed].
+    - `width`: of the encoder's layers, and of each layer of the memory: its two by two
+      blocks, and what it gives on.
+    - `depth`: the number of the encoder's layers (after the convolution, for images).
+    - `layers`: the number of linear CDEs, each driven by what the one before gives on.
+    - `parallel`: whether trajectories are solved by an associative scan, or one interval
+      after the other, which on a CPU was as fast or faster (docs/performance.md). By default
+      by a scan unless JAX's default backend is a CPU.
+
+    **Raises:** as `mlp_actor_critic` does.
+    """
+    where = "linear_cde_actor_critic"
+    observations, actions = spaces_of(env)
+    observations = value_space(observations)
+    policy = policy_for(actions, squash=squash, log_std=log_std, where=where)
+    layers = check_count(f"{where}: layers", layers)
+    if parallel is None:
+        parallel = jax.default_backend() != "cpu"
+    parallel = check_flag(f"{where}: parallel", parallel)
+    torso_key, actor_key, critic_key, *layer_keys = jax.random.split(key, 3 + layers)
+    encoding, torso = torso_for(where, observations, width, depth, activation, torso_key)
+
+    def layer(key: Key) -> LinearCDELayer:
+        equation_key, readout_key = jax.random.split(key)
+        readout = MLP(
+            (3 * width + 1, width),
+            key=readout_key,
+            activation=activation,
+            last_gain=HIDDEN_GAIN,
+            activate_last=True,
+        )
+        return LinearCDELayer(LinearCDE(width, width, key=equation_key), readout)
+
+    return LinearCDEActorCritic(
+        encoding,
+        torso,
+        tuple(map(layer, layer_keys)),
+        Linear(orthogonal(actor_key, width, policy.parameters, ACTOR_GAIN)),
+        Linear(orthogonal(critic_key, width, 1, CRITIC_GAIN)),
+        policy,
+        parallel,
     )
 
 
@@ -189,12 +254,3 @@ def _flow(where: str, flow: str, width: int, hidden: int, key: Key) -> NetworkFi
     raise HyperparameterError(
         explain(f"{where}: flow", wanted="'mlp' or 'gru'", got=repr(flow), fix="Pass one of them.")
     )
-
-
-def _spaces(env: Any) -> tuple[Space, Space]:
-    match env:
-        case (Space() as observations, Space() as actions):
-            return value_space(observations), actions
-        case _:
-            made = make(env)
-            return value_space(made.observation_space), made.action_space

@@ -1,7 +1,7 @@
 """An actor-critic whose memory is a linear controlled differential equation."""
 
 from collections.abc import Callable
-from typing import Any, Final, final
+from typing import Any, final
 
 import distrax
 import equinox as eqx
@@ -9,25 +9,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float
 
-from lerax_fx.agents.activation import Activation
 from lerax_fx.agents.actor_critic import AbstractActorCritic
-from lerax_fx.agents.convolution import CNN
-from lerax_fx.agents.encoding import Encoding, image_encoding, is_image, vector_encoding
-from lerax_fx.agents.linear import Linear, only_number, orthogonal
-from lerax_fx.agents.mlp import HIDDEN_GAIN, MLP
-from lerax_fx.agents.policies import policy_for
+from lerax_fx.agents.encoding import Encoding
+from lerax_fx.agents.linear import only_number
 from lerax_fx.agents.policies.policy import AbstractPolicy
-from lerax_fx.core.bounds import check_count, check_flag
 from lerax_fx.data.timed import Timed
-from lerax_fx.environments.make import make
-from lerax_fx.environments.spaces import Space
-from lerax_fx.environments.timed_space import TimedSpace
 from lerax_fx.nde.linear_cde import LinearCDE
-from lerax_fx.types import Key, Scalar, Tree
-
-# As in the other constructors: a policy close to uniform, values of the usual size.
-_ACTOR_GAIN: Final = 0.01
-_CRITIC_GAIN: Final = 1.0
+from lerax_fx.types import Scalar, Tree
 
 
 @final
@@ -154,89 +142,3 @@ class LinearCDEActorCritic(AbstractActorCritic):
 
     def _act(self, features: Float[Array, " features"]) -> tuple[distrax.Distribution, Scalar]:
         return self.policy(self.actor(features)), only_number(self.critic(features))
-
-
-def linear_cde_actor_critic(
-    env: Any,
-    *,
-    key: Key,
-    width: int = 64,
-    depth: int = 1,
-    layers: int = 2,
-    activation: Activation = "tanh",
-    squash: bool = False,
-    log_std: float = 0.0,
-    parallel: bool | None = None,
-) -> LinearCDEActorCritic:
-    """An encoder, linear CDEs as a memory, and a linear policy and value on top of them.
-
-    As [`gru_actor_critic`][lerax_fx.gru_actor_critic], but for the memory: trained in
-    parallel over time, and told how much of it passed.
-
-    **Arguments:**
-
-    - `env`, `activation`, `squash`, `log_std`: as in
-      [`mlp_actor_critic`][lerax_fx.mlp_actor_critic]; observations may be
-      [`Timed`][lerax_fx.Timed].
-    - `width`: of the encoder's layers, and of each layer of the memory: its two by two
-      blocks, and what it gives on.
-    - `depth`: the number of the encoder's layers (after the convolution, for images).
-    - `layers`: the number of linear CDEs, each driven by what the one before gives on.
-    - `parallel`: whether trajectories are solved by an associative scan, or one interval
-      after the other, which on a CPU was as fast or faster (docs/performance.md). By default
-      by a scan unless JAX's default backend is a CPU.
-
-    **Raises:** as `mlp_actor_critic` does.
-    """
-    where = "linear_cde_actor_critic"
-    observations, actions = _spaces(env)
-    policy = policy_for(actions, squash=squash, log_std=log_std, where=where)
-    width = check_count(f"{where}: width", width)
-    depth = check_count(f"{where}: depth", depth)
-    layers = check_count(f"{where}: layers", layers)
-    if parallel is None:
-        parallel = jax.default_backend() != "cpu"
-    parallel = check_flag(f"{where}: parallel", parallel)
-    torso_key, actor_key, critic_key, *layer_keys = jax.random.split(key, 3 + layers)
-    encoding, torso = _torso(where, observations, (width,) * depth, activation, torso_key)
-
-    def layer(key: Key) -> LinearCDELayer:
-        equation_key, readout_key = jax.random.split(key)
-        readout = _activated((3 * width + 1, width), activation, readout_key)
-        return LinearCDELayer(LinearCDE(width, width, key=equation_key), readout)
-
-    return LinearCDEActorCritic(
-        encoding,
-        torso,
-        tuple(map(layer, layer_keys)),
-        Linear(orthogonal(actor_key, width, policy.parameters, _ACTOR_GAIN)),
-        Linear(orthogonal(critic_key, width, 1, _CRITIC_GAIN)),
-        policy,
-        parallel,
-    )
-
-
-def _spaces(env: Any) -> tuple[Space, Space]:
-    match env:
-        case (Space() as observations, Space() as actions):
-            pass
-        case _:
-            made = make(env)
-            observations, actions = made.observation_space, made.action_space
-    return observations.value if isinstance(observations, TimedSpace) else observations, actions
-
-
-def _torso(
-    where: str, space: Space, hidden: tuple[int, ...], activation: Activation, key: Key
-) -> tuple[Encoding, Callable[..., Any]]:
-    """An encoding and a network of activated layers on it."""
-    if is_image(space):
-        encoding = image_encoding(where, space)
-        height, width, channels = encoding.shape
-        return encoding, CNN((height, width, channels), hidden, key=key, activation=activation)
-    encoding = vector_encoding(where, space)
-    return encoding, _activated((*encoding.shape, *hidden), activation, key)
-
-
-def _activated(sizes: tuple[int, ...], activation: Activation, key: Key) -> MLP:
-    return MLP(sizes, key=key, activation=activation, last_gain=HIDDEN_GAIN, activate_last=True)

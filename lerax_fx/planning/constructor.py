@@ -10,8 +10,7 @@ from lerax_fx.agents.mlp import MLP
 from lerax_fx.agents.policies.action_bounds import action_bounds
 from lerax_fx.core.arguments import known_names
 from lerax_fx.core.bounds import Interval, check_count, check_flag, check_number
-from lerax_fx.environments.make import make
-from lerax_fx.environments.spaces import Space
+from lerax_fx.environments.spaces_of import spaces_of
 from lerax_fx.errors import HyperparameterError, explain
 from lerax_fx.nde.dynamics import Dynamics, RewardFunction
 from lerax_fx.nde.method import method
@@ -70,12 +69,22 @@ def planning_agent(
 
     **Raises:** `WiringError` if actions are not a `Box` of floats with finite bounds, or
     observations not a `Box` of floats; `HyperparameterError` for a count below 1, more
-    elites than samples, a discount outside [0, 1], or a `dt` that is not above 0.
+    elites than samples, a `reward` that is no function, a discount outside [0, 1], or a `dt`
+    that is not above 0.
     """
     where = "planning_agent"
-    observations, actions = _spaces(env)
+    observations, actions = spaces_of(env)
     bounds, scaling = action_bounds(where, actions), box_scaling(where, value_space(observations))
     check_search(where, num_samples, num_elites, num_iterations)
+    if reward is not None and not callable(reward):
+        raise HyperparameterError(
+            explain(
+                f"{where}: reward",
+                wanted="a function (observation, action, next_observation) -> reward, or None",
+                got=f"{reward!r}",
+                fix="Pass the function itself, or None to learn rewards.",
+            )
+        )
     planner = Planner(
         check_count(f"{where}: horizon", horizon),
         num_samples,
@@ -119,14 +128,3 @@ def _structural(where: str, value: Any, interval: Interval) -> float:
             fix="Pass a float, and make an agent for each value instead of vmapping over it.",
         )
     )
-
-
-def _spaces(env: Any) -> tuple[Space, Space]:
-    match env:
-        case (Space() as observations, Space() as actions):
-            return observations, actions
-        case _:
-            made = make(env)
-            # Where a recipe is made while JAX traces, bounds that are known stay known.
-            with jax.ensure_compile_time_eval():
-                return made.observation_space, made.action_space

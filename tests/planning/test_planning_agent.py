@@ -157,6 +157,8 @@ def test_it_acts_and_is_evaluated_as_any_agent_is():
         ),
         ((BOX, BOX), {"dt": 0.0}, fx.HyperparameterError, "planning_agent: dt"),
         ((BOX, BOX), {"latent": 0}, fx.HyperparameterError, "planning_agent: latent"),
+        # With the type checks on, they are the first to say so.
+        ((BOX, BOX), {"reward": "x"}, (fx.HyperparameterError, TypeError), "reward"),
         ((BOX, BOX), {"horizn": 3}, fx.HyperparameterError, "horizn"),
     ],
 )

@@ -321,7 +321,7 @@ def bad_agent(agent):
         (
             lambda: fx.soft_actor_critic((SPACES[0], fx.MultiBinary(2)), key=KEY),
             fx.WiringError,
-            r"soft_actor_critic: actions: wanted a Box.*recipes\.dqn",
+            r"soft_actor_critic: actions: wanted a Discrete space, or a Box.*recipes\.dqn",
         ),
         (
             lambda: made(0, num_critics=0),

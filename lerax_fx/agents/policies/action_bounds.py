@@ -73,8 +73,9 @@ class ActionBounds(eqx.Module):
         return jnp.clip(action, self.lowest, self.highest)
 
 
-def action_bounds(where: str, space: Space) -> ActionBounds:
-    """The bounds of a space of actions.
+def action_bounds(where: str, space: Space, *, otherwise: str = "") -> ActionBounds:
+    """The bounds of a space of actions; `otherwise` is what the caller takes besides a `Box`,
+    for the message.
 
     **Raises:** `WiringError` unless it is a `Box` of floats with known, finite bounds.
     """
@@ -86,7 +87,8 @@ def action_bounds(where: str, space: Space) -> ActionBounds:
     raise WiringError(
         explain(
             f"{where}: actions",
-            wanted="a Box of floats with finite bounds that are known, the lower below the upper",
+            wanted=f"{otherwise}a Box of floats with finite bounds that are known, the lower "
+            "below the upper",
             got=f"{space!r}",
             fix="Pick an environment with real-valued actions, or an algorithm for discrete "
             "ones, such as recipes.dqn.",
