@@ -18,8 +18,15 @@ class Packed:
     structure: Any
 
     def __init__(self, leaves: tuple[Any, ...], structure: Any):
-        self.leaves = leaves
-        self.structure = structure
+        object.__setattr__(self, "leaves", leaves)
+        object.__setattr__(self, "structure", structure)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # As of any module; and here it would go unseen, beside the leaves.
+        raise AttributeError(
+            f"packed: {name}: an agent is immutable. Change a copy, fx.packed(eqx.tree_at(..., "
+            "agent.agent, ...))."
+        )
 
     @property
     def agent(self) -> Tree:
@@ -31,6 +38,10 @@ class Packed:
         if name.startswith("__") or name in ("leaves", "structure"):
             raise AttributeError(name)
         return getattr(self.agent, name)
+
+    def like_this(self, agent: Any) -> "Packed":
+        """Another agent of the same structure, packed."""
+        return Packed(tuple(jax.tree.leaves(agent)), self.structure)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Packed":
         # The structure is immutable, and Equinox's does not survive being copied.

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import optax
 
+from lerax_fx.agents.packed import Packed
 from lerax_fx.core.arguments import known_names
 from lerax_fx.core.transform import Step, Transform
 from lerax_fx.errors import WiringError, explain
@@ -84,7 +85,11 @@ class Minimize(Transform[D, D]):
 
     def _joined(self, agent: Tree, trained: Tree, fixed: Tree) -> Tree:
         part = eqx.combine(trained, fixed)
-        return part if self.where is whole_agent else eqx.tree_at(self.where, agent, part)
+        if self.where is whole_agent:
+            return part
+        if isinstance(agent, Packed):
+            return agent.like_this(eqx.tree_at(self.where, agent.agent, part))
+        return eqx.tree_at(self.where, agent, part)
 
 
 @known_names

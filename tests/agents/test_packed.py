@@ -86,6 +86,28 @@ def test_a_loop_trains_it_as_it_trains_the_agent(agent):
     assert same(packed_metrics, metrics)
 
 
+def test_a_part_of_it_can_be_trained(agent):
+    train = fx.anakin_loop(
+        fx.chain(
+            fx.rollout("CartPole-v1", num_envs=2, num_steps=4),
+            fx.gae(),
+            fx.minimize(fx.value_loss(), optax.adam(1e-2), where=lambda agent: agent.critic),
+        ),
+        2,
+    )
+    trained, _ = train(agent, KEY)
+    packed, _ = train(fx.packed(agent), KEY)
+    assert same(packed.agent, trained)
+    assert same(packed.actor, agent.actor)
+    assert not np.array_equal(packed.critic.layers[0].weight, agent.critic.layers[0].weight)
+
+
+def test_it_is_immutable(agent):
+    packed = fx.packed(agent)
+    with pytest.raises(AttributeError, match="packed: actor: an agent is immutable"):
+        packed.actor = None
+
+
 def test_it_can_be_copied(agent):
     packed = fx.packed(agent)
     assert same(copy.deepcopy(packed).agent, packed.agent)
