@@ -16,6 +16,7 @@ from jaxtyping import ScalarLike
 
 import lerax_fx as fx
 from lerax_fx.core.arguments import known_names
+from lerax_fx.core.bounds import check_count
 from lerax_fx.errors import explain
 from recipes.shell import main
 
@@ -33,6 +34,7 @@ CELLS: Final[MappingProxyType[str, Callable[..., Any]]] = MappingProxyType(
 
 def task(env: Any, *, hide_velocities: bool = True, max_interval: int = 1, **_: Any) -> fx.Env:
     """The environment that is trained in, and that the agent is evaluated in."""
+    check_count("nde_ppo: max_interval", max_interval)
     env = fx.hide_velocities(env) if hide_velocities else fx.make(env)
     return env if max_interval == 1 else fx.IrregularTime(env, max_interval)
 

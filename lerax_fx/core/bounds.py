@@ -20,17 +20,21 @@ class Interval:
     low: float = -math.inf
     high: float = math.inf
     open_low: bool = False
+    open_high: bool = False
 
     def __str__(self) -> str:
         if math.isinf(self.high):
             if math.isinf(self.low):
                 return "a number"
-            return f"a number {'>' if self.open_low else '>='} {self.low:g}"
-        return f"a number in {'(' if self.open_low else '['}{self.low:g}, {self.high:g}]"
+            number = "a finite number" if self.open_high else "a number"
+            return f"{number} {'>' if self.open_low else '>='} {self.low:g}"
+        brackets = "(" if self.open_low else "[", ")" if self.open_high else "]"
+        return f"a number in {brackets[0]}{self.low:g}, {self.high:g}{brackets[1]}"
 
     def contains(self, value: Any) -> bool:
         above = value > self.low if self.open_low else value >= self.low
-        return bool(np.all(above & (value <= self.high)))
+        below = value < self.high if self.open_high else value <= self.high
+        return bool(np.all(above & below))
 
 
 Fraction = Annotated[ScalarLike, Interval(0.0, 1.0)]

@@ -83,7 +83,8 @@ def solve(
     defines its own reverse mode: for forward mode, take `"propagate"`.
 
     **Raises:** `HyperparameterError` for an unknown option, a missing or superfluous argument,
-    and for a `dt` that is below 0 or NaN, if it is known while tracing.
+    a state that is not of floats, a control or resets of another length than `dt`, and for a
+    `dt` that is below 0 or NaN, if it is known while tracing.
     """
     how = method(
         "nde_solve",
@@ -123,6 +124,8 @@ def solve_with(
 ) -> NDESolution:
     """As [`solve`][lerax_fx.nde.solve.solve], by a `Method`."""
     check_interval(equation, control, key)
+    _check_state(state, dt)
+    _check_length("control", control, dt, axes=1)
     equation = how.guarded(equation)
     if dt.ndim == 0:
         if resets is not None or initial is not None:
@@ -145,6 +148,8 @@ def solve_with(
                 fix="Pass initial=..., of the structure of state.",
             )
         )
+    _check_length("resets", resets, dt, axes=0)
+    _check_initial(state, initial)
 
     def advance(y: Tree, inputs: Any) -> tuple[Tree, Any]:
         t, dt, moved, reset, key = inputs
@@ -170,6 +175,53 @@ def _begins(
     index = jnp.where(resets, jnp.arange(len(dt)), -1)
     latest = jax.lax.cummax(index)
     return jnp.where(latest < 0, t0 + elapsed, elapsed - elapsed[jnp.maximum(latest, 0)])
+
+
+def _check_state(state: Tree, dt: Float[Array, "*time"]) -> None:
+    """A state has to stay what it is when something times `dt` is added to it."""
+    leaves = jax.tree.leaves(state)
+    if leaves and all(jnp.result_type(leaf, dt) == jnp.result_type(leaf) for leaf in leaves):
+        return
+    kinds = ", ".join(str(jnp.result_type(leaf)) for leaf in leaves)
+    raise HyperparameterError(
+        explain(
+            "nde_solve: state",
+            wanted=f"arrays of floats, {dt.dtype} or wider",
+            got=kinds or "no arrays",
+            fix=f"Convert it: jnp.asarray(state, jnp.{dt.dtype}).",
+        )
+    )
+
+
+def _check_initial(state: Tree, initial: Tree) -> None:
+    def kinds(tree: Tree) -> Tree:
+        return jax.tree.map(lambda leaf: (np.shape(leaf), str(jnp.result_type(leaf))), tree)
+
+    if initial is not None and kinds(initial) != kinds(state):
+        raise HyperparameterError(
+            explain(
+                "nde_solve: initial",
+                wanted=f"a state like `state`, {kinds(state)}",
+                got=f"{kinds(initial)}",
+                fix="Give both the same structure, shapes and dtypes.",
+            )
+        )
+
+
+def _check_length(name: str, value: Any, dt: Float[Array, "*time"], *, axes: int) -> None:
+    """Whether something is given for each interval, `axes` axes of it."""
+    shape = np.shape(value)
+    if value is None or (len(shape) == dt.ndim + axes and shape[: dt.ndim] == dt.shape):
+        return
+    raise HyperparameterError(
+        explain(
+            f"nde_solve: {name}",
+            wanted=f"shape ({', '.join([*map(str, dt.shape), *['channels'] * axes])}), for a dt of "
+            f"shape {dt.shape}",
+            got=f"shape {shape}",
+            fix="Give one for each interval.",
+        )
+    )
 
 
 def _check_dt(dt: Any) -> None:

@@ -55,22 +55,24 @@ class NDESolve(Transform[Intervals, NDESolution]):
         chosen = self.equation(agent)
         equation = chosen if isinstance(chosen, AbstractEquation) else ODE(chosen)
 
-        def one(data: Intervals, key: Key) -> NDESolution:
+        lengths = jnp.asarray(data.dt, jnp.result_type(float))
+
+        def one(data: Intervals, dt: Array, key: Key) -> NDESolution:
             return solve_with(
                 self.method,
                 equation,
                 data.state,
-                data.dt,
+                dt,
                 control=data.control,
                 resets=data.resets,
                 initial=data.initial,
                 key=key,
             )
 
-        batch = data.dt.shape[:-1]
+        batch = lengths.shape[:-1]
         for _ in batch:
             one = jax.vmap(one)
-        solution = one(data, jax.random.split(key, batch) if batch else key)
+        solution = one(data, lengths, jax.random.split(key, batch) if batch else key)
         return Step(agent, state, solution, {"failures": jnp.sum(solution.failed)})
 
 

@@ -6,6 +6,8 @@ from typing import Any, final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from lerax_fx.core.arguments import known_names
@@ -60,9 +62,11 @@ def cem(
 
     **Returns:** the last Gaussian. Its mean is the point that was found.
 
-    **Raises:** `HyperparameterError` for a count below 1, or more elites than samples.
+    **Raises:** `HyperparameterError` for a count below 1, more elites than samples, or a `low`
+    above `high`, if they are known while tracing.
     """
     check_search("cem", num_samples, num_elites, num_iterations)
+    _check_bounds(low, high)
 
     def draw(around: Gaussian, key: Key) -> Array:
         noise = jax.random.normal(key, (num_samples, *around.mean.shape), around.mean.dtype)
@@ -82,6 +86,14 @@ def cem(
     # At first the same point twice: the carry of a scan keeps its shape.
     (found, _), _ = jax.lax.scan(refine, (start, jnp.stack([mean, mean])), keys)
     return found
+
+
+def _check_bounds(low: Any, high: Any) -> None:
+    if isinstance(low, Tracer) or isinstance(high, Tracer) or np.all(np.less_equal(low, high)):
+        return
+    raise HyperparameterError(
+        explain("cem: low", wanted=f"at most high, {high}", got=f"{low}", fix="Swap the two.")
+    )
 
 
 def check_search(where: str, num_samples: int, num_elites: int, num_iterations: int) -> None:

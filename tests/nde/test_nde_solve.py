@@ -531,8 +531,21 @@ def test_errors_name_the_argument():
         solve(equation("SDE"), y, 1.0)
     with refused("nde_solve: solver: wanted for an SDE, a solver that converges"):
         solve(equation("SDE"), y, 1.0, key=KEY, solver="tsit5")
+    two = jnp.ones(2)
+    resets = jnp.ones(2, bool)
     with refused("nde_solve: initial"):
-        solve(f, y, jnp.ones(2), resets=jnp.ones(2, bool))
+        solve(f, y, two, resets=resets)
+    with refused(r"nde_solve: initial: wanted a state like `state`, \(\(3,\), 'float32'\)"):
+        solve(f, y, two, resets=resets, initial={"y": y})
+    with refused(r"nde_solve: resets: wanted shape \(2\).*got shape \(3,\)"):
+        solve(f, y, two, resets=jnp.ones(3, bool), initial=y)
+    with refused(r"nde_solve: control: wanted shape \(2, channels\).*got shape \(3, 2\)"):
+        solve(equation("CDE"), y, two, control=jnp.zeros((3, 2)))
+    with refused(r"nde_solve: control: wanted shape \(channels\).*got shape \(\)"):
+        solve(equation("CDE"), y, 1.0, control=jnp.zeros(()))
+    for state in (jnp.zeros(3, int), jnp.zeros(3, jnp.float16), ()):
+        with refused("nde_solve: state: wanted arrays of floats, float32 or wider"):
+            solve(f, state, 1.0)
     with pytest.raises(fx.WiringError, match=r"nde_solve\(...\)"):
         fx.chain(fx.nde_solve)
 

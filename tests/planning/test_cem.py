@@ -89,6 +89,7 @@ def test_searches_go_side_by_side():
         ({"num_iterations": 0}, "cem: num_iterations"),
         ({"num_samples": 4, "num_elites": 5}, "cem: num_elites: wanted at most num_samples, 4"),
         ({"num_elite": 5}, "num_elite"),
+        ({"low": 1.0, "high": -1.0}, "cem: low: wanted at most high"),
     ],
 )
 def test_bad_arguments_are_refused(options, message):

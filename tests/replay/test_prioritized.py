@@ -410,7 +410,8 @@ def test_a_chain_learns_the_errors_of_the_windows_it_was_given():
         ({"exponent": 1.5}, r"prioritized: exponent: wanted a number in \[0, 1\], got 1.5"),
         ({"exponent": -0.1}, "prioritized: exponent"),
         ({"importance": 2.0}, "prioritized: importance"),
-        ({"epsilon": 0.0}, "prioritized: epsilon: wanted a number > 0"),
+        ({"epsilon": 0.0}, "prioritized: epsilon: wanted a finite number > 0"),
+        ({"epsilon": float("inf")}, "prioritized: epsilon: wanted a finite number > 0"),
         ({"alpha": 0.5}, "prioritized: alpha"),
     ],
 )
