@@ -34,6 +34,13 @@ AnyTransform = Transform[Any, Any]
 
 
 @final
+class ChainAhead(eqx.Module):
+    """What chance decides in a chain: in each of its `stages`, in order."""
+
+    stages: tuple[Tree, ...]
+
+
+@final
 class Chain(Transform[In_contra, Out_co]):
     """See [`chain`][lerax_fx.chain]. `labels` are the names that were given, else `None`."""
 
@@ -91,8 +98,14 @@ class Chain(Transform[In_contra, Out_co]):
     def init_for(self, agent: Tree, key: Key, data: Any) -> Tree:
         return self._init(agent, self._keys(key), data)
 
-    def update(self, agent: Tree, state: Tree, data: In_contra, key: Key) -> Step[Out_co]:
-        return self._update(agent, state, data, self._keys(key))
+    def draw_ahead(self, key: Key) -> ChainAhead:
+        return self._draw_ahead(self._keys(key))
+
+    def update(
+        self, agent: Tree, state: Tree, data: In_contra, key: Key | ChainAhead
+    ) -> Step[Out_co]:
+        ahead = key if isinstance(key, ChainAhead) else self.draw_ahead(key)
+        return self._update(agent, state, data, ahead)
 
     # Keys are counted by the stages beneath that draw, so that the grouping of nested
     # chains does not matter: chain(a, chain(b, c)) splits its key into as many as
@@ -110,6 +123,18 @@ class Chain(Transform[In_contra, Out_co]):
             taken += stage.draws
         return shares
 
+    def _draw_ahead(self, keys: tuple[Key, ...]) -> ChainAhead:
+        drawn: list[Tree] = []
+        rows = zip(self.stages, self.names, self._shares(keys), strict=True)
+        for position, (stage, name, share) in enumerate(rows):
+            with stage_context(position, len(self.stages), name):
+                drawn.append(self._drawn(stage, share))
+        return ChainAhead(tuple(drawn))
+
+    @staticmethod
+    def _drawn(stage: AnyTransform, share: tuple[Key, ...]) -> Tree:
+        return stage._draw_ahead(share) if isinstance(stage, Chain) else stage.draw_ahead(share[0])
+
     def _init(self, agent: Tree, keys: tuple[Key, ...], data: Any) -> Tree:
         states: list[Tree] = []
         giver: str | None = None
@@ -123,17 +148,18 @@ class Chain(Transform[In_contra, Out_co]):
             # Abstractly, and only for a stage to come that asks for it: it costs tracing time.
             if any(later.keeps_data for later in self.stages[position + 1 :]):
                 run = functools.partial(self._run, position, name, giver)
-                data = eqx.filter_eval_shape(run, agent, states[-1], data, share).out
+                chance = self._drawn(stage, share)
+                data = eqx.filter_eval_shape(run, agent, states[-1], data, chance).out
                 giver = name
         return tuple(states)
 
-    def _update(self, agent: Tree, state: Tree, data: Any, keys: tuple[Key, ...]) -> Step[Any]:
+    def _update(self, agent: Tree, state: Tree, data: Any, ahead: ChainAhead) -> Step[Any]:
         states: list[Tree] = []
         metrics: Metrics = {}
         giver: str | None = None
-        rows = zip(self.stages, self.names, state, self._shares(keys), strict=True)
-        for position, (stage, name, stage_state, share) in enumerate(rows):
-            step = self._run(position, name, giver, agent, stage_state, data, share)
+        rows = zip(self.stages, self.names, state, ahead.stages, strict=True)
+        for position, (stage, name, stage_state, chance) in enumerate(rows):
+            step = self._run(position, name, giver, agent, stage_state, data, chance)
             agent, data, giver = step.agent, step.out, name
             states.append(step.state)
             metrics = merged(metrics, filed(step.metrics, name, stage.name), name)
@@ -147,16 +173,13 @@ class Chain(Transform[In_contra, Out_co]):
         agent: Tree,
         state: Tree,
         data: Any,
-        share: tuple[Key, ...],
+        chance: Tree,
     ) -> Step[Any]:
         """One stage, with what it gets and gives checked."""
         stage, where = self.stages[position], (position, len(self.stages), name)
         check_input(*where, stage.input_type, data, giver)
         with stage_context(*where):
-            if isinstance(stage, Chain):
-                step = stage._update(agent, state, data, share)
-            else:
-                step = stage.update(agent, state, data, share[0])
+            step = stage.update(agent, state, data, chance)
             check_step(f"stage {position + 1}, {name!r}", step, stage.output_type)
             if isinstance(step.out, Checked):
                 step.out.checked()

@@ -48,6 +48,17 @@ class Transform(eqx.Module, Generic[In_contra, Out_co]):
     def update(self, agent: Tree, state: Tree, data: In_contra, key: Key) -> Step[Out_co]:
         """One update: a pure function of its arguments."""
 
+    def draw_ahead(self, key: Key) -> Tree:
+        """What chance decides in one update, as far as it needs nothing but a key: `update`
+        gets it in place of the key. By default the key itself.
+
+        A loop draws for several updates ahead, since drawing is made of many operations that
+        are small and depend on nothing: among those of an update, on a CPU, threads are woken
+        for them, which takes longer than they do. A stage that draws ahead takes a plain key
+        as well, and does the same by it.
+        """
+        return key
+
     @property
     def keeps_data(self) -> bool:
         """Whether the state holds data, so that it takes `init_for` to make it."""

@@ -18,6 +18,10 @@ from lerax_fx.types import Key, Metrics, Tree
 
 Agent = TypeVar("Agent")
 
+# Where an update draws a lot, there is nothing to gain, and memory to lose.
+_MOST_AHEAD = 16  # updates
+_BYTES_AHEAD = 2**14
+
 
 @final
 class TrainState(eqx.Module):
@@ -171,14 +175,38 @@ def _advance(
 ) -> tuple[Any, Metrics]:
     algorithm = combine(numbers, structure)
 
-    def update(carry: Any, _: None) -> tuple[Any, Metrics]:
-        agent, state, key = carry
-        key, update_key = jax.random.split(key)
-        step = algorithm.update(combine(agent, agent_structure), state, None, update_key)
+    def update(carry: Any, chances: Tree) -> tuple[Any, Metrics]:
+        agent, state = carry
+        step = algorithm.update(combine(agent, agent_structure), state, None, chances)
         agent, _structure = partition(step.agent)
-        return (agent, step.state, key), step.metrics
+        return (agent, step.state), step.metrics
 
-    return jax.lax.scan(update, carry, None, num_updates)
+    def piece(carry: Any, _: None) -> tuple[Any, Metrics]:
+        agent, state, key = carry
+        key, keys = jax.lax.scan(_next_key, key, None, ahead)
+        # One after the other: compiled for one update, not for arrays of many.
+        chances = jax.lax.map(algorithm.draw_ahead, keys)
+        (agent, state), metrics = jax.lax.scan(update, (agent, state), chances)
+        return (agent, state, key), metrics
+
+    ahead = _updates_ahead(algorithm, carry[2], num_updates)
+    carry, metrics = jax.lax.scan(piece, carry, None, num_updates // ahead)
+    return carry, jax.tree.map(lambda x: jax.lax.collapse(x, 0, 2), metrics)
+
+
+def _next_key(key: Key, _: None) -> tuple[Key, Key]:
+    key, update_key = jax.random.split(key)
+    return key, update_key
+
+
+def _updates_ahead(algorithm: Transform[None, Any], key: Key, num_updates: int) -> int:
+    """For how many updates chance is drawn ahead: as many as fit in the bounds, and divide
+    `num_updates`, since what is left over would have to be compiled by itself.
+    """
+    drawn = jax.tree.leaves(jax.eval_shape(algorithm.draw_ahead, key))
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in drawn)
+    most = max(1, min(_MOST_AHEAD, _BYTES_AHEAD // max(1, size)))
+    return next(count for count in range(most, 0, -1) if num_updates % count == 0)
 
 
 _steps = jax.jit(_advance, static_argnums=(2, 3, 4))

@@ -104,8 +104,11 @@ class Collect(Transform[None, Rollout]):
         actors = jax.vmap(begin, axis_name=ENVIRONMENT_AXIS)(*keys)
         return RolloutState(actors, jnp.zeros((), jnp.int32))
 
-    def update(self, agent: Any, state: RolloutState, data: None, key: Key) -> Step[Rollout]:
+    def update(
+        self, agent: Any, state: RolloutState, data: None, key: Key | Chance
+    ) -> Step[Rollout]:
         del data
+        chances = key if isinstance(key, Chance) else self.draw_ahead(key)
 
         def behave(distribution: Any) -> Any:
             return distribution if self.explore is None else self.explore(distribution, state.steps)
@@ -114,7 +117,7 @@ class Collect(Transform[None, Rollout]):
             return act_for(self.env, agent, behave, actor, chances)
 
         over_environments = jax.vmap(collect, in_axes=(0, 1), axis_name=ENVIRONMENT_AXIS)
-        actors, moments = over_environments(state.actors, self._chances(key))
+        actors, moments = over_environments(state.actors, chances)
         rollout = Rollout(
             moments.observation,
             moments.action,
@@ -132,7 +135,7 @@ class Collect(Transform[None, Rollout]):
         actors = eqx.tree_at(lambda a: a.episodes, actors, actors.episodes.cleared())
         return Step(agent, RolloutState(actors, steps), rollout, metrics)
 
-    def _chances(self, key: Key) -> Chance:
+    def draw_ahead(self, key: Key) -> Chance:
         """What chance decides, `(time, environments)`, which is how a scan takes it.
 
         Drawn for all steps at once: one large operation outside of the scan instead of many

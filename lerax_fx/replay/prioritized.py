@@ -14,7 +14,7 @@ from lerax_fx.exploration.exploration import Scheduled, check_scheduled, schedul
 from lerax_fx.replay.ring import Ring
 from lerax_fx.replay.sampling import AbstractSampling, Drawn
 from lerax_fx.replay.sum_tree import SumTree
-from lerax_fx.types import Count, Key, Scalar
+from lerax_fx.types import Count, Scalar, Tree
 
 
 @final
@@ -58,10 +58,10 @@ class Prioritized(AbstractSampling):
         return Priorities(tree, state.largest, steps)
 
     def draw(
-        self, state: Priorities, ring: Ring, length: int, key: Key, shape: tuple[int, int]
+        self, state: Priorities, ring: Ring, length: int, ahead: Tree, shape: tuple[int, int]
     ) -> Drawn:
         del ring, length
-        first = state.tree.draw(key, shape[0] * shape[1]).reshape(shape)
+        first = state.tree.draw(ahead, shape[0] * shape[1]).reshape(shape)
         importance = scheduled("prioritized: importance", self.importance, state.steps)
         return Drawn(first, importance_weights(state.tree.at(first), importance))
 
@@ -118,7 +118,7 @@ def prioritized(
     - `exponent`: in [0, 1]; 0 for all windows alike.
     - `importance`: in [0, 1], or an Optax schedule over the environment steps that were
       remembered; 1 corrects for the sampling in full.
-    - `epsilon`: above 0, so that nothing is left out for good.
+    - `epsilon`: finite and above 0, so that nothing is left out for good.
 
     **Raises:** `HyperparameterError` for a number outside of these.
     """
@@ -126,5 +126,5 @@ def prioritized(
     return Prioritized(
         check_number("prioritized: exponent", exponent, unit),
         check_scheduled("prioritized: importance", importance, unit),
-        check_number("prioritized: epsilon", epsilon, Interval(0.0, open_low=True)),
+        check_number("prioritized: epsilon", epsilon, Interval(0.0, open_low=True, open_high=True)),
     )

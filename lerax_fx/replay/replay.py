@@ -35,6 +35,16 @@ class ReplayState(eqx.Module):
 
 
 @final
+class ReplayAhead(eqx.Module):
+    """What chance decides: which windows are drawn, and what the inner transform draws, of each
+    of its updates.
+    """
+
+    sample: Tree
+    learn: Tree
+
+
+@final
 class Replay(Transform[Rollout, Rollout]):
     """See [`replay`][lerax_fx.replay]."""
 
@@ -69,25 +79,32 @@ class Replay(Transform[Rollout, Rollout]):
         self._check_length(ring.stride)
         return ReplayState(ring, self.inner.init(agent, key), self.sampling.init(ring))
 
-    def update(self, agent: Tree, state: ReplayState, data: Rollout, key: Key) -> Step[Rollout]:
+    def draw_ahead(self, key: Key) -> ReplayAhead:
         sample_key, learn_key = jax.random.split(key)
+        keys = jax.random.split(learn_key, self.updates_per_step)
+        sample = self.sampling.draw_ahead(sample_key, (self.updates_per_step, self.batch_size))
+        return ReplayAhead(sample, jax.vmap(self.inner.draw_ahead)(keys))
+
+    def update(
+        self, agent: Tree, state: ReplayState, data: Rollout, key: Key | ReplayAhead
+    ) -> Step[Rollout]:
+        ahead = key if isinstance(key, ReplayAhead) else self.draw_ahead(key)
         ring = state.ring.add(self._steps(data))
         count = data.reward.shape[1]
         sampling = self.sampling.added(state.sampling, ring, count, self.length)
         # Drawn outside of the cond, which would copy the ring; priorities, as well, come out
         # of it and are written down behind it.
         shape = self.updates_per_step, self.batch_size
-        drawn = self.sampling.draw(sampling, ring, self.length, sample_key, shape)
+        drawn = self.sampling.draw(sampling, ring, self.length, ahead.sample, shape)
         batches = self._windows(ring, drawn)
-        keys = jax.random.split(learn_key, self.updates_per_step)
 
         def learn(changing: Changing, xs: Any) -> tuple[Changing, Metrics]:
-            batch, key = xs
-            step = self.inner.update(*changing, batch, key)
+            batch, chance = xs
+            step = self.inner.update(*changing, batch, chance)
             return (step.agent, step.state), step.metrics
 
         def run(changing: Changing) -> tuple[Changing, Metrics]:
-            changing, metrics = scan(learn, changing, (batches, keys))
+            changing, metrics = scan(learn, changing, (batches, ahead.learn))
             metrics, priority = self._priority(metrics)
             return changing, {**mean_over_time(metrics), **priority}
 
@@ -113,7 +130,8 @@ class Replay(Transform[Rollout, Rollout]):
 
         def batch(state: ReplayState, key: Key) -> Transitions:
             shape = 1, self.batch_size
-            drawn = self.sampling.draw(state.sampling, state.ring, self.length, key, shape)
+            ahead = self.sampling.draw_ahead(key, shape)
+            drawn = self.sampling.draw(state.sampling, state.ring, self.length, ahead, shape)
             return jax.tree.map(lambda x: x[0], self._windows(state.ring, drawn))
 
         return eqx.filter_eval_shape(batch, state, key)

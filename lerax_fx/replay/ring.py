@@ -6,11 +6,11 @@ from typing import Any, final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Int, UInt32
 
 from lerax_fx.data.transitions import Transitions
 from lerax_fx.replay.observations import Observations
-from lerax_fx.types import Count, Key, Tree
+from lerax_fx.types import Count, Tree
 
 
 @final
@@ -116,15 +116,16 @@ class Ring(eqx.Module):
         rows -= jnp.sum(~there & (age >= 0))
         return replace(self, kept=rows // self.stride * self.stride)
 
-    def starts(self, key: Key, number: int, length: int) -> Int[Array, " number"]:
-        """Places where windows of `length` steps of one environment begin, each as likely.
+    def starts(self, bits: UInt32[Array, "*shape"], length: int) -> Int[Array, "*shape"]:
+        """Places where windows of `length` steps of one environment begin, each as likely, by
+        random bits.
 
         Meaningless while fewer than `length` rows are remembered.
         """
         rows = jnp.maximum((self.remembered - length) // self.stride + 1, 1)
         starts = rows * self.num_envs
         # A remainder prefers small numbers by less than one part in `2**32 / starts`.
-        drawn = jax.random.bits(key, (number,)) % starts.astype(jnp.uint32)
+        drawn = bits % starts.astype(jnp.uint32)
         row, env = jnp.divmod(drawn.astype(jnp.int32), self.num_envs)
         oldest = (self.position - self.remembered) % self.rows * self.num_envs
         first = oldest + row * self.stride * self.num_envs + env

@@ -38,9 +38,21 @@ class AbstractSampling(eqx.Module):
     def added(self, state: Tree, ring: Ring, count: int, length: int) -> Tree:
         """The state after the newest `count` rows of a ring were added; windows have `length`."""
 
+    def draw_ahead(self, key: Key, shape: tuple[int, int]) -> Tree:
+        """What chance decides in `draw`, as far as that needs nothing but a key; by default the
+        key itself.
+        """
+        del shape
+        return key
+
     @abc.abstractmethod
-    def draw(self, state: Tree, ring: Ring, length: int, key: Key, shape: tuple[int, int]) -> Drawn:
-        """Windows for so many updates, of so many each; meaningless while none is there."""
+    def draw(
+        self, state: Tree, ring: Ring, length: int, ahead: Tree, shape: tuple[int, int]
+    ) -> Drawn:
+        """Windows for so many updates, of so many each; meaningless while none is there.
+
+        `ahead` is what `draw_ahead` gave.
+        """
 
     @abc.abstractmethod
     def learned(self, state: Tree, first: Int[Array, "updates batch"], priority: Tree) -> Tree:

@@ -2,7 +2,8 @@
 
 from typing import final
 
-from jaxtyping import Array, Int
+import jax
+from jaxtyping import Array, Int, UInt32
 
 from lerax_fx.replay.ring import Ring
 from lerax_fx.replay.sampling import AbstractSampling, Drawn
@@ -21,11 +22,14 @@ class Uniform(AbstractSampling):
         del ring, count, length
         return state
 
+    def draw_ahead(self, key: Key, shape: tuple[int, int]) -> UInt32[Array, "updates batch"]:
+        return jax.random.bits(key, (shape[0] * shape[1],)).reshape(shape)
+
     def draw(
-        self, state: tuple[()], ring: Ring, length: int, key: Key, shape: tuple[int, int]
+        self, state: tuple[()], ring: Ring, length: int, ahead: Tree, shape: tuple[int, int]
     ) -> Drawn:
-        del state
-        return Drawn(ring.starts(key, shape[0] * shape[1], length).reshape(shape), None)
+        del state, shape
+        return Drawn(ring.starts(ahead, length), None)
 
     def learned(
         self, state: tuple[()], first: Int[Array, "updates batch"], priority: Tree

@@ -68,7 +68,7 @@ def ring(
         number, key = x
         ring = ring.add(transitions(number))
         state = sampling.added(state, ring, 1, 1)
-        drawn = sampling.draw(state, ring, 1, key, (1, BATCH))
+        drawn = sampling.draw(state, ring, 1, sampling.draw_ahead(key, (1, BATCH)), (1, BATCH))
         batch = ring.take(ring.windows(drawn.first, 1))
         if prioritized:
             state = sampling.learned(state, drawn.first, jnp.abs(batch.reward[..., 0] % 7))

@@ -51,7 +51,22 @@ def scale(data: jax.Array, *, by: fx.Real = 2.0) -> jax.Array:
     return data * by
 
 
+class Foresight(fx.Transform[jax.Array, jax.Array]):
+    """Adds noise that it draws before the data comes."""
+
+    def init(self, agent, key):
+        return ()
+
+    def draw_ahead(self, key):
+        return {"noise": jax.random.normal(key)}
+
+    def update(self, agent, state, data, key):
+        ahead = key if isinstance(key, dict) else self.draw_ahead(key)
+        return fx.Step(agent, state, data + ahead["noise"], {})
+
+
 leaves = st.one_of(
+    st.just(Foresight),
     st.builds(lambda x: lambda: Noise(x), st.floats(0.1, 2.0)),
     st.builds(lambda x: lambda: Learn(x), st.floats(0.1, 2.0)),
     st.builds(lambda x: lambda: scale(by=x), st.floats(0.1, 2.0)),

@@ -11,7 +11,7 @@ import pytest
 
 import lerax_fx as fx
 from lerax_fx.loops import anakin
-from recipes import ppo
+from recipes import dqn, ppo, td3
 
 SMALL = {"total_steps": 96, "num_envs": 4, "num_steps": 8, "num_epochs": 2, "num_minibatches": 2}
 KEY = jax.random.key(0)
@@ -88,6 +88,29 @@ def test_steps_make_the_same_run_as_the_whole():
         pieces.append(metrics)
     joined = jax.tree.map(lambda *parts: jnp.concatenate(parts), *pieces)
     assert_same_bits((whole, curve), (state.agent, joined))
+
+
+@pytest.mark.parametrize(("recipe", "env"), [(dqn, "CartPole-v1"), (td3, "Pendulum-v1")])
+def test_what_is_drawn_ahead_is_what_is_drawn_one_by_one(recipe, env):
+    sizes = {"total_steps": 32, "num_envs": 2, "capacity": 64, "batch_size": 4, "warmup": 8}
+    agent, train = recipe.make(env, key=KEY, **sizes)
+    assert anakin._updates_ahead(train.algorithm, KEY, train.num_updates) == 16
+    whole, curve = train(agent, KEY)
+    state = train.init(agent, KEY)
+    for i in range(16):
+        state, metrics = train.step(state)  # a single update has nothing ahead of it
+        assert_same_bits(metrics, jax.tree.map(lambda x, i=i: x[i : i + 1], curve))
+    assert_same_bits(whole, state.agent)
+
+
+def test_as_many_are_drawn_ahead_as_fit_and_divide_the_run():
+    def ahead(num_steps, num_updates):
+        rollout = fx.rollout("CartPole-v1", num_envs=4, num_steps=num_steps)
+        return anakin._updates_ahead(rollout, KEY, num_updates)
+
+    assert [ahead(1, n) for n in (1, 7, 17, 48, 50)] == [1, 7, 1, 16, 10]
+    assert 1 < ahead(16, 48) < 16
+    assert ahead(1024, 48) == 1
 
 
 @pytest.mark.parametrize("make_key", [jax.random.key, jax.random.PRNGKey])

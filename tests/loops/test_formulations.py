@@ -45,7 +45,7 @@ def test_initial_states_are_the_same_in_pieces(num_envs, monkeypatch):
 
 
 def draw(collect):
-    return collect._chances(KEY).fresh.state
+    return collect.draw_ahead(KEY).fresh.state
 
 
 def test_an_epoch_holds_every_row_once():

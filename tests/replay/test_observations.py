@@ -60,7 +60,9 @@ def machine(sizes, sampling, remembers):
         (plain, ring, state), (data, key) = carry, xs
         plain, ring = plain.add(data), ring.add(data)
         state = sampling.added(state, ring, number, length)
-        first = sampling.draw(state, ring, length, key, (1, BATCH)).first[0]
+        first = sampling.draw(
+            state, ring, length, sampling.draw_ahead(key, (1, BATCH)), (1, BATCH)
+        ).first[0]
         places = ring.windows(first, length)
         drawn = plain.take(places), ring.take(places)
         if remembers:
@@ -183,7 +185,9 @@ def test_windows_of_what_is_remembered_are_drawn_uniformly(sampling):
         state = sampling.added(state, ring, 1, length)
     kept = int(ring.kept)
     assert length < kept < rows
-    first = sampling.draw(state, ring, length, KEY, (1, number)).first[0]
+    first = sampling.draw(
+        state, ring, length, sampling.draw_ahead(KEY, (1, number)), (1, number)
+    ).first[0]
     values, counts = np.unique(ring.take(first).reward, return_counts=True)
     starts = range(40 - kept, 40 - length + 1)
     np.testing.assert_array_equal(values, [env * 1000 + t for env in range(ENVS) for t in starts])

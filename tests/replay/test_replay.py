@@ -45,7 +45,9 @@ def test_a_ring_is_a_list_of_the_last_steps(number, times, seed, length):
     if len(remembered) < length:
         return
     rewards = np.asarray(
-        ring.take(ring.windows(ring.starts(jax.random.key(seed), 32, length), length)).reward
+        ring.take(
+            ring.windows(ring.starts(jax.random.bits(jax.random.key(seed), (32,)), length), length)
+        ).reward
     )
     assert rewards.shape == (32, length)
     # One environment, one step after the other, all of them remembered.
@@ -55,7 +57,7 @@ def test_a_ring_is_a_list_of_the_last_steps(number, times, seed, length):
 
 def test_all_fields_stay_together():
     ring = filled(9)
-    taken = ring.take(ring.windows(ring.starts(KEY, 64, 2), 2))
+    taken = ring.take(ring.windows(ring.starts(jax.random.bits(KEY, (64,)), 2), 2))
     np.testing.assert_array_equal(taken.observation[..., 0], taken.reward)
     np.testing.assert_array_equal(taken.action, taken.reward)
     np.testing.assert_array_equal(taken.next_observation, -taken.reward)
@@ -66,7 +68,9 @@ def test_all_fields_stay_together():
 def test_windows_are_drawn_uniformly(count, length):
     ring, number = filled(count), 20_000
     rewards = np.asarray(
-        ring.take(ring.windows(ring.starts(KEY, number, length), length)).reward[:, 0]
+        ring.take(
+            ring.windows(ring.starts(jax.random.bits(KEY, (number,)), length), length)
+        ).reward[:, 0]
     )
     starts = range(max(0, count - ROWS), count - length + 1)
     expected = [env * 1000 + start for env in range(ENVS) for start in starts]

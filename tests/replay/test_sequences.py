@@ -149,7 +149,9 @@ def test_windows_begin_where_rollouts_did_with_what_was_remembered(stride, sampl
     for time in range(5):
         ring = ring.add(counted(time * stride, stride))
         state = sampling.added(state, ring, stride, length)
-    first = sampling.draw(state, ring, length, KEY, (1, number)).first[0]
+    first = sampling.draw(
+        state, ring, length, sampling.draw_ahead(KEY, (1, number)), (1, number)
+    ).first[0]
     rewards = np.asarray(ring.take(ring.windows(first, length)).reward)
     np.testing.assert_array_equal(np.diff(rewards), 1.0)
     np.testing.assert_array_equal(ring.memory_before(first)[:, 0], rewards[:, 0])
