@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import jax
 import numpy as np
 
 import lerax_fx as fx
+from lerax_fx.core.bounds import check_count
 
 Make = Callable[..., tuple[Any, fx.AnakinLoop]]
 Task = Callable[..., fx.Env]
@@ -25,13 +27,20 @@ _CALLS = 50  # into how many pieces a run is cut, at least, for the bar to move
 def main(make: Make, task: Task | None = None) -> None:
     """Run a recipe from the shell; its options are the flags. With a `task`, the agent is
     evaluated in that.
+
+    `--threads` is read by XLA's CPU backend when it starts, which is when JAX first computes
+    something: nothing before it must.
     """
     import tyro
 
     options = tyro.cli(options_of(make), description=inspect.getdoc(inspect.getmodule(make)))
     settings = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
-    as_json, seed, env = (settings.pop(name) for name in ("json", "seed", "env"))
+    as_json, seed, threads, env = (
+        settings.pop(name) for name in ("json", "seed", "threads", "env")
+    )
     try:
+        if threads is not None:
+            os.environ["NPROC"] = str(check_count("threads", threads))
         summary = run(make, env, seed, settings, show=not as_json, task=task)
     except fx.LeraxError as error:
         raise SystemExit(f"{type(error).__name__}: {error}") from error
@@ -40,8 +49,9 @@ def main(make: Make, task: Task | None = None) -> None:
 
 
 def options_of(make: Make) -> type[Any]:
-    """A dataclass of a recipe's options, for the command line: those of `make`, a seed,
-    and whether the summary is to be JSON.
+    """A dataclass of a recipe's options, for the command line: those of `make`, a seed, how many
+    threads to use on a CPU (as many as there are cores, if it is not said), and whether the
+    summary is to be JSON.
     """
     import tyro
 
@@ -55,7 +65,7 @@ def options_of(make: Make) -> type[Any]:
             aliases = (f"--{name}", f"--{name[:-1]}-")
             kind = Annotated[kind, tyro.conf.arg(name=name.rstrip("_"), aliases=aliases)]
         fields.append((name, kind, parameter.default))
-    fields += [("seed", int, 0), ("json", bool, False)]
+    fields += [("seed", int, 0), ("threads", int | None, None), ("json", bool, False)]
     return dataclasses.make_dataclass("Options", fields, frozen=True)
 
 

@@ -118,7 +118,7 @@ def test_nde_ppo_refuses_what_it_does_not_have():
         nde_ppo.make(key=KEY, cell="gruu")
     with pytest.raises(fx.EnvironmentSetupError, match="hide_velocities: env"):
         nde_ppo.make("Breakout-MinAtar", key=KEY)
-    with pytest.raises(fx.HyperparameterError, match="IrregularTime: max_steps"):
+    with pytest.raises(fx.HyperparameterError, match="nde_ppo: max_interval"):
         nde_ppo.make(key=KEY, max_interval=0)
 
 
@@ -199,9 +199,9 @@ def test_the_runs_of_a_recipe_are_cut_into_equal_pieces():
         assert num_updates // size >= min(num_updates, 50)
 
 
-def test_options_are_those_of_make_and_two_more():
+def test_options_are_those_of_make_and_three_more():
     fields = {field.name for field in dataclasses.fields(shell.options_of(ppo.make))}
-    assert fields == CONFIG | {"env", "seed", "json"}
+    assert fields == CONFIG | {"env", "seed", "threads", "json"}
 
 
 def run(*flags, module="recipes.ppo"):
@@ -244,7 +244,36 @@ def test_an_agent_is_evaluated_in_what_it_was_shown():
     assert summary["eval_return_mean"] > 0
 
 
+THREADS_OF_A_RUN = """
+import sys
+from recipes import ppo, shell
+
+sys.argv = ["ppo", "--total-steps", "64", "--num-envs", "2", "--num-steps", "32", "--num-epochs",
+    "1", "--json", *sys.argv[1:]]
+shell.main(ppo.make)
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("Threads")))
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="threads are counted by Linux")
+def test_threads_are_as_many_as_said():
+    def threads(number):
+        result = subprocess.run(
+            [sys.executable, "-c", THREADS_OF_A_RUN, "--threads", number],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return int(result.stdout.split()[-1])
+
+    # XLA has several pools of as many.
+    assert threads("1") + 8 <= threads("9")
+
+
 def test_a_wrong_flag_ends_in_words():
+    threads = run("--threads", "0")
+    assert threads.returncode != 0
+    assert "threads: wanted an int of at least 1" in threads.stderr
     result = run("--env", "CartPole-v2")
     assert result.returncode != 0
     assert "CartPole-v1" in result.stderr
