@@ -1,0 +1,96 @@
+"""Breakout-MinAtar in 1,000,000 steps: DQN here against PureJaxRL's, PQN against Rejax's.
+
+    git clone https://github.com/luchris429/purejaxrl
+    git clone https://github.com/keraJLi/rejax
+    pip install flax flashbax
+    python tests/benchmarks/breakout.py --purejaxrl purejaxrl --rejax rejax
+
+The settings are theirs, on both sides, and those of CartPole: neither project has any for MinAtar.
+All see the grid as one vector. Returns are those of the training episodes in the last tenth of
+the run for DQN, as PureJaxRL reports them, and of 128 episodes after it for PQN, as Rejax does.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from comparison import load_purejaxrl, prepare, timed
+from dqn_against_purejaxrl import SETTINGS as DQN_SETTINGS
+from dqn_against_purejaxrl import last_tenth
+from rejax_programs import our_program, our_return, rejax_program, rejax_return
+
+import lerax_fx as fx
+from recipes import dqn, pqn
+
+ENV = "Breakout-MinAtar"
+# `pqn` of Rejax's `configs/gymnax/cartpole.yaml`, less how long it trains and evaluates; those
+# that are not the defaults of `recipes.pqn` are passed on to it below.
+PQN_SETTINGS = {
+    "agent_kwargs": {"activation": "relu"},
+    "num_envs": 16,
+    "num_steps": 128,
+    "num_epochs": 5,
+    "num_minibatches": 16,
+    "learning_rate": 0.0003,
+    "max_grad_norm": 10,
+    "td_lambda": 0.9,
+    "eps_start": 1,
+    "eps_end": 0.05,
+    "exploration_fraction": 0.5,
+    "gamma": 0.99,
+    "normalize_observations": False,
+    "normalize_rewards": False,
+}
+
+
+def programs(purejaxrl: Path, rejax: Path, steps: int) -> dict[str, tuple[Any, Any]]:
+    """Each by name, with what reads the return off its output."""
+    env = fx.FlattenObservation(ENV)
+
+    def our_dqn(key: Any) -> Any:
+        agent_key, train_key = jax.random.split(key)
+        agent, train = dqn.make(env, key=agent_key, total_steps=steps)
+        return train(agent, train_key)
+
+    def make_pqn(key: fx.Key, total_steps: int) -> tuple[Any, fx.AnakinLoop]:
+        half = total_steps // 2
+        return pqn.make(env, key=key, total_steps=total_steps, anneal=False, epsilon_steps=half)
+
+    settings = {**DQN_SETTINGS, "ENV_NAME": ENV, "TOTAL_TIMESTEPS": steps}
+    their_dqn = load_purejaxrl(purejaxrl, "dqn")(settings)
+    return {
+        "DQN lerax_fx": (our_dqn, lambda output: last_tenth(output[1]["episode_return"])),
+        "DQN PureJaxRL": (their_dqn, lambda output: last_tenth(output["metrics"]["returns"])),
+        "PQN lerax_fx": (our_program(env, make_pqn, steps), our_return),
+        "PQN Rejax": (rejax_program(rejax, "pqn", ENV, PQN_SETTINGS, steps), rejax_return),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Breakout-MinAtar: DQN and PQN.")
+    parser.add_argument("--purejaxrl", type=Path, required=True, help="a checkout of PureJaxRL")
+    parser.add_argument("--rejax", type=Path, required=True, help="a checkout of Rejax")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--total-steps", type=int, default=1_000_000)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="such as PQN, or DQN")
+    chosen = parser.parse_args()
+    prepare()
+    rows = programs(chosen.purejaxrl, chosen.rejax, chosen.total_steps)
+    for name, (program, read) in rows.items():
+        if chosen.only and not set(name.split()) & set(chosen.only):
+            continue
+        run = jax.jit(program)
+        outputs = [timed(run, jax.random.PRNGKey(seed)) for seed in range(chosen.seeds)]
+        returns = np.asarray([read(output) for _, output in outputs])
+        seconds = outputs[-1][0]
+        print(
+            f"{name:<14} {returns.mean():6.2f} +- {returns.std():5.2f}, seeds {returns.round(1)}, "
+            f"{seconds:.0f} s a run",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
