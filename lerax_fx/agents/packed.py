@@ -1,8 +1,10 @@
 """An agent as one flat list of arrays, for jitted functions called once a step."""
 
 import copy
+from collections.abc import Callable
 from typing import Any, final
 
+import equinox as eqx
 import jax
 
 from lerax_fx.errors import WiringError, explain
@@ -39,9 +41,8 @@ class Packed:
             raise AttributeError(name)
         return getattr(self.agent, name)
 
-    def like_this(self, agent: Any) -> "Packed":
-        """Another agent of the same structure, packed."""
-        return Packed(tuple(jax.tree.leaves(agent)), self.structure)
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"packed: {name}: an agent is immutable.")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Packed":
         # The structure is immutable, and Equinox's does not survive being copied.
@@ -49,6 +50,15 @@ class Packed:
 
 
 jax.tree_util.register_dataclass(Packed, data_fields=("leaves",), meta_fields=("structure",))
+
+
+def with_part(agent: Any, where: Callable[[Any], Any], part: Any) -> Any:
+    """An agent, packed or not, with what `where` picks replaced."""
+    if not isinstance(agent, Packed):
+        return eqx.tree_at(where, agent, part)
+    # What it gives is made anew each time, and not to be found among its leaves.
+    whole = eqx.tree_at(where, agent.agent, part)
+    return Packed(tuple(jax.tree.leaves(whole)), agent.structure)
 
 
 def packed(agent: Any) -> Packed:

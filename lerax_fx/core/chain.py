@@ -124,16 +124,15 @@ class Chain(Transform[In_contra, Out_co]):
         return shares
 
     def _draw_ahead(self, keys: tuple[Key, ...]) -> ChainAhead:
-        drawn: list[Tree] = []
-        rows = zip(self.stages, self.names, self._shares(keys), strict=True)
-        for position, (stage, name, share) in enumerate(rows):
-            with stage_context(position, len(self.stages), name):
-                drawn.append(self._drawn(stage, share))
-        return ChainAhead(tuple(drawn))
+        shares = enumerate(self._shares(keys))
+        return ChainAhead(tuple(self._drawn(position, share) for position, share in shares))
 
-    @staticmethod
-    def _drawn(stage: AnyTransform, share: tuple[Key, ...]) -> Tree:
-        return stage._draw_ahead(share) if isinstance(stage, Chain) else stage.draw_ahead(share[0])
+    def _drawn(self, position: int, share: tuple[Key, ...]) -> Tree:
+        stage = self.stages[position]
+        with stage_context(position, len(self.stages), self.names[position]):
+            if isinstance(stage, Chain):
+                return stage._draw_ahead(share)
+            return stage.draw_ahead(share[0])
 
     def _init(self, agent: Tree, keys: tuple[Key, ...], data: Any) -> Tree:
         states: list[Tree] = []
@@ -147,9 +146,8 @@ class Chain(Transform[In_contra, Out_co]):
                     states.append(stage.init_for(agent, share[0], data))
             # Abstractly, and only for a stage to come that asks for it: it costs tracing time.
             if any(later.keeps_data for later in self.stages[position + 1 :]):
-                run = functools.partial(self._run, position, name, giver)
-                chance = self._drawn(stage, share)
-                data = eqx.filter_eval_shape(run, agent, states[-1], data, chance).out
+                run = functools.partial(self._run_by_keys, position, name, giver)
+                data = eqx.filter_eval_shape(run, agent, states[-1], data, share).out
                 giver = name
         return tuple(states)
 
@@ -164,6 +162,19 @@ class Chain(Transform[In_contra, Out_co]):
             states.append(step.state)
             metrics = merged(metrics, filed(step.metrics, name, stage.name), name)
         return Step(agent, tuple(states), data, metrics)
+
+    def _run_by_keys(
+        self,
+        position: int,
+        name: str,
+        giver: str | None,
+        agent: Tree,
+        state: Tree,
+        data: Any,
+        share: tuple[Key, ...],
+    ) -> Step[Any]:
+        chance = self._drawn(position, share)
+        return self._run(position, name, giver, agent, state, data, chance)
 
     def _run(
         self,

@@ -56,6 +56,10 @@ class Transform(eqx.Module, Generic[In_contra, Out_co]):
         are small and depend on nothing: among those of an update, on a CPU, threads are woken
         for them, which takes longer than they do. A stage that draws ahead takes a plain key
         as well, and does the same by it.
+
+        Keys, whole numbers, and floats that go into nothing but comparisons and choices are for
+        drawing ahead. A sum or a product of other floats may be rounded otherwise where a run is
+        cut otherwise, for XLA fuses what is drawn for one update with the rest of it.
         """
         return key
 

@@ -186,7 +186,7 @@ def _advance(
         key, keys = jax.lax.scan(_next_key, key, None, ahead)
         # One after the other: compiled for one update, not for arrays of many.
         chances = jax.lax.map(algorithm.draw_ahead, keys)
-        (agent, state), metrics = jax.lax.scan(update, (agent, state), chances)
+        (agent, state), metrics = jax.lax.scan(update, (agent, state), chances, ahead)
         return (agent, state, key), metrics
 
     ahead = _updates_ahead(algorithm, carry[2], num_updates)

@@ -54,7 +54,8 @@ def solve(
     - `equation`: an [`ODE`][lerax_fx.ODE], [`CDE`][lerax_fx.CDE] or [`SDE`][lerax_fx.SDE];
       a function `(t, y) -> dy/dt` is taken for an ODE.
     - `state`: before the first interval, a PyTree of float arrays.
-    - `dt`: the length of the interval, `()`, or of each interval, `(time,)`; at least 0. An
+    - `dt`: the length of the interval, `()`, or of each interval, `(time,)`; at least 0, and
+      taken in the precision of the state. An
       interval of length 0 leaves the state of an ODE or an SDE as it is.
     - `t0`: the time at which the first interval begins.
     - `control`: for a CDE, what the control moves by in the interval, `(channels,)`, or in
@@ -101,7 +102,7 @@ def solve(
         how,
         equation,
         state,
-        jnp.asarray(dt, jnp.result_type(float)),
+        dt,
         t0=t0,
         control=control,
         resets=resets,
@@ -114,7 +115,7 @@ def solve_with(
     how: Method,
     equation: AbstractEquation,
     state: Tree,
-    dt: Float[Array, "*time"],
+    dt: Any,
     *,
     t0: Any = 0.0,
     control: Any = None,
@@ -124,7 +125,7 @@ def solve_with(
 ) -> NDESolution:
     """As [`solve`][lerax_fx.nde.solve.solve], by a `Method`."""
     check_interval(equation, control, key)
-    _check_state(state, dt)
+    dt = jnp.asarray(dt, _real_dtype(state))
     _check_length("control", control, dt, axes=1)
     equation = how.guarded(equation)
     if dt.ndim == 0:
@@ -177,32 +178,36 @@ def _begins(
     return jnp.where(latest < 0, t0 + elapsed, elapsed - elapsed[jnp.maximum(latest, 0)])
 
 
-def _check_state(state: Tree, dt: Float[Array, "*time"]) -> None:
-    """A state has to stay what it is when something times `dt` is added to it."""
-    leaves = jax.tree.leaves(state)
-    if leaves and all(jnp.result_type(leaf, dt) == jnp.result_type(leaf) for leaf in leaves):
-        return
-    kinds = ", ".join(str(jnp.result_type(leaf)) for leaf in leaves)
+def _real_dtype(state: Tree) -> Any:
+    """Of a time that is as precise as the state: what times it is added to a state has to be
+    of the state's own dtype.
+    """
+    dtypes = {jnp.result_type(leaf) for leaf in jax.tree.leaves(state)}
+    real = {jnp.finfo(dtype).dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.inexact)}
+    if len(real) == 1 and all(jnp.issubdtype(dtype, jnp.inexact) for dtype in dtypes):
+        return real.pop()
     raise HyperparameterError(
         explain(
             "nde_solve: state",
-            wanted=f"arrays of floats, {dt.dtype} or wider",
-            got=kinds or "no arrays",
-            fix=f"Convert it: jnp.asarray(state, jnp.{dt.dtype}).",
+            wanted="arrays of floats, all of one precision",
+            got=", ".join(sorted(map(str, dtypes))) or "no arrays",
+            fix="Convert them, for instance by jnp.asarray(state, float).",
         )
     )
 
 
 def _check_initial(state: Tree, initial: Tree) -> None:
-    def kinds(tree: Tree) -> Tree:
-        return jax.tree.map(lambda leaf: (np.shape(leaf), str(jnp.result_type(leaf))), tree)
+    def kind(tree: Tree) -> str:
+        leaves, structure = jax.tree.flatten(tree)
+        shapes = [f"{jnp.result_type(leaf)}{list(np.shape(leaf))}" for leaf in leaves]
+        return f"{structure} of {', '.join(shapes)}"
 
-    if initial is not None and kinds(initial) != kinds(state):
+    if initial is not None and kind(initial) != kind(state):
         raise HyperparameterError(
             explain(
                 "nde_solve: initial",
-                wanted=f"a state like `state`, {kinds(state)}",
-                got=f"{kinds(initial)}",
+                wanted=f"a state like `state`, {kind(state)}",
+                got=kind(initial),
                 fix="Give both the same structure, shapes and dtypes.",
             )
         )

@@ -55,7 +55,7 @@ class NDESolve(Transform[Intervals, NDESolution]):
         chosen = self.equation(agent)
         equation = chosen if isinstance(chosen, AbstractEquation) else ODE(chosen)
 
-        lengths = jnp.asarray(data.dt, jnp.result_type(float))
+        lengths = jnp.asarray(data.dt)
 
         def one(data: Intervals, dt: Array, key: Key) -> NDESolution:
             return solve_with(

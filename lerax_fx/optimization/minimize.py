@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import optax
 
-from lerax_fx.agents.packed import Packed
+from lerax_fx.agents.packed import with_part
 from lerax_fx.core.arguments import known_names
 from lerax_fx.core.transform import Step, Transform
 from lerax_fx.errors import WiringError, explain
@@ -85,11 +85,7 @@ class Minimize(Transform[D, D]):
 
     def _joined(self, agent: Tree, trained: Tree, fixed: Tree) -> Tree:
         part = eqx.combine(trained, fixed)
-        if self.where is whole_agent:
-            return part
-        if isinstance(agent, Packed):
-            return agent.like_this(eqx.tree_at(self.where, agent.agent, part))
-        return eqx.tree_at(self.where, agent, part)
+        return part if self.where is whole_agent else with_part(agent, self.where, part)
 
 
 @known_names

@@ -5,6 +5,7 @@ from typing import Any, final
 import equinox as eqx
 import jax.numpy as jnp
 
+from lerax_fx.agents.packed import with_part
 from lerax_fx.agents.q_actor_critic import check_temperature
 from lerax_fx.core.arguments import known_names
 from lerax_fx.core.bounds import Fraction, Interval, check_count, check_number
@@ -32,7 +33,7 @@ class SoftTarget(Transform[Transitions, Targets]):
 
     def update(self, agent: Any, state: TargetState, data: Transitions, key: Key) -> Step[Targets]:
         critic, state = follow_agent(self.follow, agent.critic, state)
-        judge = eqx.tree_at(lambda agent: agent.critic, agent, critic)
+        judge = with_part(agent, lambda agent: agent.critic, critic)
 
         def value(observation: Tree, key: Key) -> Scalar:
             worth, entropy = agent.soft_value(judge, observation, key)

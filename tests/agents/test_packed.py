@@ -10,6 +10,7 @@ import optax
 import pytest
 
 import lerax_fx as fx
+from recipes import sac
 
 KEY = jax.random.key(0)
 OBSERVATION = jnp.array([0.1, -0.2, 0.3, -0.4])
@@ -102,10 +103,20 @@ def test_a_part_of_it_can_be_trained(agent):
     assert not np.array_equal(packed.critic.layers[0].weight, agent.critic.layers[0].weight)
 
 
+def test_a_packed_soft_actor_critic_is_trained():
+    sizes = {"total_steps": 32, "num_envs": 2, "capacity": 64, "batch_size": 4, "warmup": 8}
+    agent, train = sac.make("Pendulum-v1", key=KEY, width=8, **sizes)
+    trained, _ = train(agent, KEY)
+    packed, _ = train(fx.packed(agent), KEY)
+    assert same(packed.agent, trained)
+
+
 def test_it_is_immutable(agent):
     packed = fx.packed(agent)
     with pytest.raises(AttributeError, match="packed: actor: an agent is immutable"):
         packed.actor = None
+    with pytest.raises(AttributeError, match="packed: leaves: an agent is immutable"):
+        del packed.leaves
 
 
 def test_it_can_be_copied(agent):

@@ -6,20 +6,30 @@
     python tests/benchmarks/breakout.py --purejaxrl purejaxrl --rejax rejax
 
 The settings are theirs, on both sides, and those of CartPole: neither project has any for MinAtar.
-All see the grid as one vector. Returns are those of the training episodes in the last tenth of
-the run for DQN, as PureJaxRL reports them, and of 128 episodes after it for PQN, as Rejax does.
+All see the grid as one vector. Returns are of 128 episodes after the run: DQN's by the policy that
+it ends with, at random one time in twenty, evaluated here for both; PQN's greedy here, and as Rejax
+evaluates itself there, at random one time in two hundred.
 """
 
 import argparse
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import distrax
+import equinox as eqx
 import jax
 import numpy as np
 from comparison import load_purejaxrl, prepare, timed
 from dqn_against_purejaxrl import SETTINGS as DQN_SETTINGS
-from dqn_against_purejaxrl import last_tenth
-from rejax_programs import our_program, our_return, rejax_program, rejax_return
+from rejax_programs import (
+    EVALUATION_EPISODES,
+    our_program,
+    our_return,
+    rejax_program,
+    rejax_return,
+)
 
 import lerax_fx as fx
 from recipes import dqn, pqn
@@ -45,6 +55,30 @@ PQN_SETTINGS = {
 }
 
 
+class ByValues(eqx.Module):
+    """An agent that acts by action values as DQN does at the end of its training."""
+
+    values: Callable[[Any], Any]
+
+    def initial_memory(self) -> tuple[()]:
+        return ()
+
+    def step(self, memory: tuple[()], observation: Any) -> tuple[Any, Any, Any]:
+        values = self.values(observation)
+        return memory, distrax.EpsilonGreedy(values, DQN_SETTINGS["EPSILON_FINISH"]), values.max()
+
+    def unroll(self, memory: tuple[()], observations: Any, resets: Any) -> tuple[Any, Any, Any]:
+        del resets
+        _, distributions, values = jax.vmap(self.step, in_axes=(None, 0))(memory, observations)
+        return memory, distributions, values
+
+
+def return_by(env: fx.Env, values: Callable[[Any], Any], key: Any) -> Any:
+    agent = ByValues(values)
+    found = fx.evaluate(env, agent, key, num_episodes=EVALUATION_EPISODES, greedy=False)
+    return found.episode_return.mean()
+
+
 def programs(purejaxrl: Path, rejax: Path, steps: int) -> dict[str, tuple[Any, Any]]:
     """Each by name, with what reads the return off its output."""
     env = fx.FlattenObservation(ENV)
@@ -52,17 +86,24 @@ def programs(purejaxrl: Path, rejax: Path, steps: int) -> dict[str, tuple[Any, A
     def our_dqn(key: Any) -> Any:
         agent_key, train_key = jax.random.split(key)
         agent, train = dqn.make(env, key=agent_key, total_steps=steps)
-        return train(agent, train_key)
+        agent, _ = train(agent, train_key)
+        return return_by(env, agent.action_values, key)
 
     def make_pqn(key: fx.Key, total_steps: int) -> tuple[Any, fx.AnakinLoop]:
         half = total_steps // 2
         return pqn.make(env, key=key, total_steps=total_steps, anneal=False, epsilon_steps=half)
 
     settings = {**DQN_SETTINGS, "ENV_NAME": ENV, "TOTAL_TIMESTEPS": steps}
-    their_dqn = load_purejaxrl(purejaxrl, "dqn")(settings)
+    train_theirs = load_purejaxrl(purejaxrl, "dqn")(settings)
+    network = sys.modules["dqn"].QNetwork(env.action_space.n)
+
+    def their_dqn(key: Any) -> Any:
+        trained = train_theirs(key)["runner_state"][0].params
+        return return_by(env, lambda observation: network.apply(trained, observation), key)
+
     return {
-        "DQN lerax_fx": (our_dqn, lambda output: last_tenth(output[1]["episode_return"])),
-        "DQN PureJaxRL": (their_dqn, lambda output: last_tenth(output["metrics"]["returns"])),
+        "DQN lerax_fx": (our_dqn, float),
+        "DQN PureJaxRL": (their_dqn, float),
         "PQN lerax_fx": (our_program(env, make_pqn, steps), our_return),
         "PQN Rejax": (rejax_program(rejax, "pqn", ENV, PQN_SETTINGS, steps), rejax_return),
     }

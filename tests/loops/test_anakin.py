@@ -103,6 +103,60 @@ def test_what_is_drawn_ahead_is_what_is_drawn_one_by_one(recipe, env):
     assert_same_bits(whole, state.agent)
 
 
+@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1", "Acrobot-v1", "MountainCar-v0"])
+def test_new_episodes_are_the_same_drawn_ahead(env):
+    env = fx.make(env, max_steps_in_episode=3)  # so that there are some
+    agent = fx.actor_critic(env, key=KEY)
+    train = fx.anakin_loop(fx.rollout(env, num_envs=3, num_steps=2), 16)
+    begin = train.init(agent, KEY)
+    assert anakin._updates_ahead(train.algorithm, KEY, 16) > 1
+    together, curve = train.step(begin, 16)
+    alone = begin
+    for _ in range(16):
+        alone, _ = train.step(alone)
+    assert_same_bits(together, alone)
+    assert np.isfinite(curve["episode_return"]).sum() >= 5
+
+
+class Unforeseen(fx.Transform[None, None]):
+    """Draws nothing, and says so by drawing it ahead."""
+
+    def init(self, agent, key):
+        return jnp.zeros((), jnp.int32)
+
+    def draw_ahead(self, key):
+        return ()
+
+    def update(self, agent, state, data, key):
+        assert key == ()
+        return fx.Step(agent, state + 1, None, {"updates": state})
+
+
+def test_nothing_may_be_drawn_ahead():
+    agent, _ = small_ppo()
+    _, metrics = fx.anakin_loop(Unforeseen(), 6)(agent, KEY)
+    np.testing.assert_array_equal(metrics["updates"], np.arange(6))
+
+
+class Unlucky(fx.Transform[None, fx.Rollout]):
+    def init(self, agent, key):
+        return ()
+
+    def draw_ahead(self, key):
+        raise ValueError("out of luck")
+
+    def update(self, agent, state, data, key):
+        raise AssertionError
+
+
+@pytest.mark.parametrize("behind", [(), (fx.replay(fx.identity(), capacity=8, batch_size=2),)])
+def test_a_stage_that_fails_to_draw_ahead_is_named(behind):
+    agent, _ = small_ppo()
+    with pytest.raises(ValueError, match="out of luck") as raised:
+        fx.anakin_loop(fx.chain(Unlucky(), *behind), 2)(agent, KEY)
+    assert any("'unlucky'" in note for note in raised.value.__notes__)
+
+
 def test_as_many_are_drawn_ahead_as_fit_and_divide_the_run():
     def ahead(num_steps, num_updates):
         rollout = fx.rollout("CartPole-v1", num_envs=4, num_steps=num_steps)
@@ -218,6 +272,23 @@ def test_the_gradient_is_that_of_finite_differences():
         step = 1e-6
         difference = final_value(discount=0.9 + step) - final_value(discount=0.9 - step)
         np.testing.assert_allclose(gradient, difference / (2 * step), rtol=1e-3)
+
+
+def test_gradients_reach_through_replay_and_adam_with_a_root():
+    agent = fx.q_agent("CartPole-v1", key=KEY, widths=(16,))
+
+    def loss(discount, eps_root):
+        learn = fx.minimize(fx.q_loss(), optax.adam(1e-3, eps_root=eps_root))
+        inner = fx.chain(fx.td_target(discount=discount), learn)
+        rollout = fx.rollout("CartPole-v1", num_envs=4, num_steps=4)
+        algorithm = fx.chain(rollout, fx.replay(inner, capacity=64, batch_size=8))
+        return fx.anakin_loop(algorithm, 6)(agent, KEY)[1]["minimize/loss"][-1]
+
+    gradient = jax.grad(loss)(0.9, 1e-8)
+    difference = loss(0.91, 1e-8) - loss(0.89, 1e-8)
+    np.testing.assert_allclose(gradient, difference / 0.02, rtol=1e-3)
+    # As docs/algebra.md says, and Optax: the slope of a root at 0.
+    assert np.isnan(jax.grad(loss)(0.9, 0.0))
 
 
 def test_optimisers_made_anew_share_a_program():

@@ -535,7 +535,7 @@ def test_errors_name_the_argument():
     resets = jnp.ones(2, bool)
     with refused("nde_solve: initial"):
         solve(f, y, two, resets=resets)
-    with refused(r"nde_solve: initial: wanted a state like `state`, \(\(3,\), 'float32'\)"):
+    with refused(r"nde_solve: initial: wanted a state like `state`, .* of float32\[3\]"):
         solve(f, y, two, resets=resets, initial={"y": y})
     with refused(r"nde_solve: resets: wanted shape \(2\).*got shape \(3,\)"):
         solve(f, y, two, resets=jnp.ones(3, bool), initial=y)
@@ -543,9 +543,23 @@ def test_errors_name_the_argument():
         solve(equation("CDE"), y, two, control=jnp.zeros((3, 2)))
     with refused(r"nde_solve: control: wanted shape \(channels\).*got shape \(\)"):
         solve(equation("CDE"), y, 1.0, control=jnp.zeros(()))
-    for state in (jnp.zeros(3, int), jnp.zeros(3, jnp.float16), ()):
-        with refused("nde_solve: state: wanted arrays of floats, float32 or wider"):
-            solve(f, state, 1.0)
+    for state in (jnp.zeros(3, int), (y, jnp.zeros(3, jnp.float16)), ()):
+        with refused("nde_solve: state: wanted arrays of floats, all of one precision"):
+            solve(lambda t, y: y, state, 1.0)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.float32, jnp.float64, jnp.complex64])
+@pytest.mark.parametrize("dt", [0.1, np.full(3, 0.1), jnp.full(3, 0.1, jnp.float32)])
+def test_a_state_of_any_precision_keeps_it(dtype, dt):
+    with jax.enable_x64(True):
+        state = jnp.ones(2, dtype)
+        solution = solve(lambda t, y: -y, state, dt)
+        assert solution.final.dtype == dtype
+        np.testing.assert_allclose(solution.states[-1], np.exp(-0.1 * np.size(dt)), rtol=2e-3)
+        if np.ndim(dt):
+            data = fx.Intervals(state, jnp.asarray(dt))
+            step = fx.nde_solve(equation=lambda _: lambda t, y: -y).update(None, (), data, KEY)
+            np.testing.assert_array_equal(step.out.final, solution.final)
     with pytest.raises(fx.WiringError, match=r"nde_solve\(...\)"):
         fx.chain(fx.nde_solve)
 
