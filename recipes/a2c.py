@@ -57,4 +57,4 @@ def make(
 
 
 if __name__ == "__main__":
-    main(make)
+    main(make, threads=1)

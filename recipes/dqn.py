@@ -69,4 +69,4 @@ def make(
 
 
 if __name__ == "__main__":
-    main(make)
+    main(make, threads=1)

@@ -24,16 +24,21 @@ EVALUATION_EPISODES = 128
 _CALLS = 50  # into how many pieces a run is cut, at least, for the bar to move
 
 
-def main(make: Make, task: Task | None = None) -> None:
+def main(make: Make, task: Task | None = None, *, threads: int | None = None) -> None:
     """Run a recipe from the shell; its options are the flags. With a `task`, the agent is
-    evaluated in that.
+    evaluated in that. `threads` is what `--threads` is by default, unless the environment has
+    an `NPROC`: 1 where an update is too small to be worth waking others for, as
+    docs/performance.md measures.
 
     `--threads` is read by XLA's CPU backend when it starts, which is when JAX first computes
     something: nothing before it must.
     """
     import tyro
 
-    options = tyro.cli(options_of(make), description=inspect.getdoc(inspect.getmodule(make)))
+    threads = None if "NPROC" in os.environ else threads
+    options = tyro.cli(
+        options_of(make, threads), description=inspect.getdoc(inspect.getmodule(make))
+    )
     settings = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     as_json, seed, threads, env = (
         settings.pop(name) for name in ("json", "seed", "threads", "env")
@@ -48,10 +53,10 @@ def main(make: Make, task: Task | None = None) -> None:
         print(json.dumps(summary))
 
 
-def options_of(make: Make) -> type[Any]:
+def options_of(make: Make, threads: int | None = None) -> type[Any]:
     """A dataclass of a recipe's options, for the command line: those of `make`, a seed, how many
-    threads to use on a CPU (as many as there are cores, if it is not said), and whether the
-    summary is to be JSON.
+    threads to use on a CPU (None for as many as there are cores), and whether the summary is to
+    be JSON.
     """
     import tyro
 
@@ -65,7 +70,7 @@ def options_of(make: Make) -> type[Any]:
             aliases = (f"--{name}", f"--{name[:-1]}-")
             kind = Annotated[kind, tyro.conf.arg(name=name.rstrip("_"), aliases=aliases)]
         fields.append((name, kind, parameter.default))
-    fields += [("seed", int, 0), ("threads", int | None, None), ("json", bool, False)]
+    fields += [("seed", int, 0), ("threads", int | None, threads), ("json", bool, False)]
     return dataclasses.make_dataclass("Options", fields, frozen=True)
 
 

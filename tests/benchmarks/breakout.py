@@ -113,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Breakout-MinAtar: DQN and PQN.")
     parser.add_argument("--purejaxrl", type=Path, required=True, help="a checkout of PureJaxRL")
     parser.add_argument("--rejax", type=Path, required=True, help="a checkout of Rejax")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=12)
     parser.add_argument("--total-steps", type=int, default=1_000_000)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="such as PQN, or DQN")
     chosen = parser.parse_args()

@@ -5,14 +5,32 @@
     python tests/benchmarks/dqn_against_purejaxrl.py --purejaxrl purejaxrl
 
 How they are compared is said in `comparison.py`. With NPROC=1 in the environment XLA's CPU
-backend keeps to one thread, which is faster for operations as small as these.
+backend keeps to one thread, which is faster for operations as small as these. With `--in-shell`
+each is run as from the shell, in a process of its own and in turns: ours by `python -m
+recipes.dqn`, which takes one thread unless it is told otherwise.
 """
 
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from comparison import Program, compare, load_purejaxrl, options, prepare, report
+from comparison import (
+    Program,
+    compare,
+    compiled,
+    in_turn,
+    load_purejaxrl,
+    options,
+    prepare,
+    ratios,
+    report,
+    timed,
+)
 
 from recipes import dqn
 
@@ -51,13 +69,49 @@ def last_tenth(values: Any) -> float:
     return float(np.nanmean(values[..., -max(1, values.shape[-1] // 10) :]))
 
 
+def their_program(checkout: Path, total_steps: int) -> Program:
+    return load_purejaxrl(checkout, "dqn")({**SETTINGS, "TOTAL_TIMESTEPS": total_steps})
+
+
+def their_speed(checkout: Path, total_steps: int) -> float:
+    """In this process, which runs nothing else."""
+    key = jax.random.PRNGKey(0)
+    _, program = compiled(their_program(checkout, total_steps), key)
+    return total_steps / timed(program, key)[0]
+
+
+def in_shell(chosen: Any) -> None:
+    """Steps per second of whole commands, without what they take to compile."""
+    steps = ["--total-steps", str(chosen.total_steps)]
+    theirs = [__file__, "--alone", "--purejaxrl", str(chosen.purejaxrl), *steps]
+    commands = {"lerax_fx": ["-m", "recipes.dqn", "--json", *steps], "PureJaxRL": theirs}
+    speeds: dict[str, list[float]] = {name: [] for name in commands}
+    for repeat in range(chosen.repeats):
+        for name in in_turn(dict.fromkeys(commands), repeat):
+            command = [sys.executable, *commands[name]]
+            run = subprocess.run(command, capture_output=True, text=True, check=True)
+            speeds[name].append(json.loads(run.stdout.splitlines()[-1])["steps_per_second"])
+    each = ratios(*speeds.values())
+    shown = ", ".join(f"{name} {statistics.median(v):,.0f}" for name, v in speeds.items())
+    print(f"steps per second: {shown}; ratio {each}")
+
+
 def main() -> None:
-    chosen = options("DQN here against PureJaxRL's.").parse_args()
+    parser = options("DQN here against PureJaxRL's.")
+    parser.add_argument("--in-shell", action="store_true", help="each in a process of its own")
+    parser.add_argument("--alone", action="store_true", help="PureJaxRL's, as one such process")
+    chosen = parser.parse_args()
+    if chosen.in_shell:
+        return in_shell(chosen)
     prepare()
-    make_train = load_purejaxrl(chosen.purejaxrl, "dqn")
-    settings = {**SETTINGS, "TOTAL_TIMESTEPS": chosen.total_steps}
+    if chosen.alone:
+        speed = their_speed(chosen.purejaxrl, chosen.total_steps)
+        return print(json.dumps({"steps_per_second": speed}))
     row = compare(
-        {"lerax_fx": our_program(chosen.total_steps), "PureJaxRL": make_train(settings)},
+        {
+            "lerax_fx": our_program(chosen.total_steps),
+            "PureJaxRL": their_program(chosen.purejaxrl, chosen.total_steps),
+        },
         {
             "lerax_fx": lambda output: last_tenth(output[1]["episode_return"]),
             "PureJaxRL": lambda output: last_tenth(output["metrics"]["returns"]),

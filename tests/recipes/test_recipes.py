@@ -248,26 +248,32 @@ THREADS_OF_A_RUN = """
 import sys
 from recipes import ppo, shell
 
+by_default = int(sys.argv.pop(1))
+
 sys.argv = ["ppo", "--total-steps", "64", "--num-envs", "2", "--num-steps", "32", "--num-epochs",
     "1", "--json", *sys.argv[1:]]
-shell.main(ppo.make)
+shell.main(ppo.make, threads=by_default)
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("Threads")))
 """
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="threads are counted by Linux")
 def test_threads_are_as_many_as_said():
-    def threads(number):
+    def threads(*arguments, **variables):
         result = subprocess.run(
-            [sys.executable, "-c", THREADS_OF_A_RUN, "--threads", number],
+            [sys.executable, "-c", THREADS_OF_A_RUN, *arguments],
             capture_output=True,
             text=True,
             check=True,
+            env={**os.environ, **variables},
         )
         return int(result.stdout.split()[-1])
 
     # XLA has several pools of as many.
-    assert threads("1") + 8 <= threads("9")
+    one, nine = threads("1"), threads("1", "--threads", "9")
+    assert one + 8 <= nine
+    assert threads("9", "--threads", "1") == one
+    assert threads("1", NPROC="9") == nine
 
 
 def test_a_wrong_flag_ends_in_words():
