@@ -146,8 +146,9 @@ class Chain(Transform[In_contra, Out_co]):
                     states.append(stage.init_for(agent, share[0], data))
             # Abstractly, and only for a stage to come that asks for it: it costs tracing time.
             if any(later.keeps_data for later in self.stages[position + 1 :]):
-                run = functools.partial(self._run_by_keys, position, name, giver)
-                data = eqx.filter_eval_shape(run, agent, states[-1], data, share).out
+                run = functools.partial(self._run, position, name, giver)
+                given = functools.partial(self._out, position, run)
+                data = eqx.filter_eval_shape(given, share, agent, states[-1], data)
                 giver = name
         return tuple(states)
 
@@ -163,18 +164,8 @@ class Chain(Transform[In_contra, Out_co]):
             metrics = merged(metrics, filed(step.metrics, name, stage.name), name)
         return Step(agent, tuple(states), data, metrics)
 
-    def _run_by_keys(
-        self,
-        position: int,
-        name: str,
-        giver: str | None,
-        agent: Tree,
-        state: Tree,
-        data: Any,
-        share: tuple[Key, ...],
-    ) -> Step[Any]:
-        chance = self._drawn(position, share)
-        return self._run(position, name, giver, agent, state, data, chance)
+    def _out(self, position: int, run: Any, share: tuple[Key, ...], *seen: Tree) -> Any:
+        return run(*seen, self._drawn(position, share)).out
 
     def _run(
         self,
