@@ -105,7 +105,17 @@ class Chain(Transform[In_contra, Out_co]):
         self, agent: Tree, state: Tree, data: In_contra, key: Key | ChainAhead
     ) -> Step[Out_co]:
         ahead = key if isinstance(key, ChainAhead) else self.draw_ahead(key)
-        return self._update(agent, state, data, ahead)
+        out: Any = data
+        states: list[Tree] = []
+        metrics: Metrics = {}
+        giver: str | None = None
+        rows = zip(self.stages, self.names, state, ahead.stages, strict=True)
+        for position, (stage, name, stage_state, chance) in enumerate(rows):
+            step = self._run(position, name, giver, agent, stage_state, out, chance)
+            agent, out, giver = step.agent, step.out, name
+            states.append(step.state)
+            metrics = merged(metrics, filed(step.metrics, name, stage.name), name)
+        return Step(agent, tuple(states), out, metrics)
 
     # Keys are counted by the stages beneath that draw, so that the grouping of nested
     # chains does not matter: chain(a, chain(b, c)) splits its key into as many as
@@ -151,18 +161,6 @@ class Chain(Transform[In_contra, Out_co]):
                 data = eqx.filter_eval_shape(given, share, agent, states[-1], data)
                 giver = name
         return tuple(states)
-
-    def _update(self, agent: Tree, state: Tree, data: Any, ahead: ChainAhead) -> Step[Any]:
-        states: list[Tree] = []
-        metrics: Metrics = {}
-        giver: str | None = None
-        rows = zip(self.stages, self.names, state, ahead.stages, strict=True)
-        for position, (stage, name, stage_state, chance) in enumerate(rows):
-            step = self._run(position, name, giver, agent, stage_state, data, chance)
-            agent, data, giver = step.agent, step.out, name
-            states.append(step.state)
-            metrics = merged(metrics, filed(step.metrics, name, stage.name), name)
-        return Step(agent, tuple(states), data, metrics)
 
     def _out(self, position: int, run: Any, share: tuple[Key, ...], *seen: Tree) -> Any:
         return run(*seen, self._drawn(position, share)).out

@@ -6,6 +6,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
+from lerax_fx.core.spec import spec
 from lerax_fx.environments.env import Env
 from lerax_fx.errors import LeraxError, WiringError, explain
 from lerax_fx.types import Tree
@@ -69,7 +70,7 @@ class _Caller:
             raise WiringError(
                 explain(
                     f"{self.name}: {method}",
-                    wanted=f"a method that can be traced, for {_spec(args)}",
+                    wanted=f"a method that can be traced, for {spec(args)}",
                     got=f"{type(error).__name__}: {str(error).splitlines()[0]}",
                     fix="Write it with jax.numpy, for one environment and one step; the "
                     "error above has the line.",
@@ -86,7 +87,7 @@ def _same(where: str, wanted: str, expected: Tree, found: Tree) -> None:
     for (path, one), another in zip(paths, jax.tree.leaves(found), strict=True):
         if one.shape != another.shape or one.dtype != another.dtype:
             at = jax.tree_util.keystr(path)
-            raise _misfit(where + at, f"{wanted}, {_spec(one)}", _spec(another))
+            raise _misfit(where + at, f"{wanted}, {spec(one)}", spec(another))
 
 
 def _scalar(where: str, kind: str, found: Tree) -> None:
@@ -94,7 +95,7 @@ def _scalar(where: str, kind: str, found: Tree) -> None:
     if not isinstance(found, jax.ShapeDtypeStruct):
         raise _misfit(where, f"a {kind} of shape ()", f"a {type(found).__name__}")
     if found.shape != () or not jnp.issubdtype(found.dtype, wanted):
-        raise _misfit(where, f"a {kind} of shape ()", _spec(found))
+        raise _misfit(where, f"a {kind} of shape ()", spec(found))
 
 
 def _info(where: str, found: Any) -> None:
@@ -105,9 +106,3 @@ def _info(where: str, found: Any) -> None:
 def _misfit(where: str, wanted: str, got: str) -> WiringError:
     fix = "Make the method return what is wanted, for instance with jnp.asarray(x, dtype)."
     return WiringError(explain(where, wanted=wanted, got=got, fix=fix))
-
-
-def _spec(tree: Tree) -> str:
-    """Shapes and dtypes as a message writes them."""
-    leaves = [f"{leaf.dtype}{list(leaf.shape)}" for leaf in jax.tree.leaves(tree)]
-    return ", ".join(leaves) or "nothing"

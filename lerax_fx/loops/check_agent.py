@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lerax_fx.core.spec import spec
 from lerax_fx.environments.env import Env
 from lerax_fx.environments.spaces import Discrete
 from lerax_fx.errors import WiringError, explain
@@ -33,12 +34,12 @@ def check_actor_critic(where: str, agent: Any, env: Env) -> None:
                 fix="Write the agent for one environment and one step; it is vmapped outside.",
             )
         )
-    if _spec(next_memory) != _spec(memory):
+    if spec(next_memory) != spec(memory):
         raise WiringError(
             explain(
                 f"{where}: step",
-                wanted=f"a memory like initial_memory's, {_spec(memory)}",
-                got=f"{_spec(next_memory)}",
+                wanted=f"a memory like initial_memory's, {spec(memory)}",
+                got=f"{spec(next_memory)}",
                 fix="Return memory of the same shapes and dtypes as it came.",
             )
         )
@@ -47,8 +48,8 @@ def check_actor_critic(where: str, agent: Any, env: Env) -> None:
         raise WiringError(
             explain(
                 f"{where}: actions",
-                wanted=f"actions of {env.name}'s {env.action_space!r}: {_spec(wanted)}",
-                got=f"{_spec(action)}",
+                wanted=f"actions of {env.name}'s {env.action_space!r}: {spec(wanted)}",
+                got=f"{spec(action)}",
                 fix="Make the agent for this environment's action space, for instance with "
                 "fx.actor_critic(env, key=key).",
             )
@@ -94,7 +95,7 @@ def _abstract_step(
         raise WiringError(
             explain(
                 f"{where}: step",
-                wanted=f"an agent that takes {env.name}'s observations, {_spec(observation)}",
+                wanted=f"an agent that takes {env.name}'s observations, {spec(observation)}",
                 got=f"{type(error).__name__}: {str(error).splitlines()[0]}",
                 fix="Make the agent for this environment's observation space, for instance "
                 "with fx.actor_critic(env, key=key); or mend its step, where that error arose.",
@@ -127,9 +128,3 @@ def _actions_match(action: Tree, wanted: Tree) -> bool:
         and np.issubdtype(a.dtype, np.inexact) == np.issubdtype(b.dtype, np.inexact)
         for a, b in zip(ours, theirs, strict=True)
     )
-
-
-def _spec(tree: Tree) -> str:
-    """Shapes and dtypes as a message writes them."""
-    leaves = [f"{leaf.dtype}{list(leaf.shape)}" for leaf in jax.tree.leaves(tree)]
-    return ", ".join(leaves) or "nothing"

@@ -13,8 +13,8 @@ from lerax_fx.agents.actor_critic import AbstractActorCritic
 from lerax_fx.agents.encoding import Encoding
 from lerax_fx.agents.linear import only_number
 from lerax_fx.agents.policies.policy import AbstractPolicy
-from lerax_fx.data.timed import Timed
 from lerax_fx.nde.linear_cde import LinearCDE
+from lerax_fx.nde.split_time import possible_length, split_time
 from lerax_fx.types import Scalar, Tree
 
 
@@ -133,12 +133,9 @@ class LinearCDEActorCritic(AbstractActorCritic):
         return tuple(after), *jax.vmap(self._act)(features)
 
     def _features(self, observation: Tree) -> tuple[Float[Array, " features"], Scalar]:
-        timed = isinstance(observation, Timed)
-        value, dt = (observation.value, observation.dt) if timed else (observation, 1.0)
+        value, dt = split_time(observation)
         features = self.torso(self.encoding(value))
-        # No time passes in an interval whose length is below 0 or not finite.
-        dt = jnp.asarray(dt, features.dtype)
-        return features, jnp.where((dt >= 0) & jnp.isfinite(dt), dt, 0.0)
+        return features, possible_length(jnp.asarray(dt, features.dtype))
 
     def _act(self, features: Float[Array, " features"]) -> tuple[distrax.Distribution, Scalar]:
         return self.policy(self.actor(features)), only_number(self.critic(features))

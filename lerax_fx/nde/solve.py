@@ -9,10 +9,12 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
+from lerax_fx.core.spec import spec
 from lerax_fx.errors import HyperparameterError, explain
 from lerax_fx.nde.equations import ODE, AbstractEquation
 from lerax_fx.nde.failure import OnFailure
 from lerax_fx.nde.method import Method, check_interval, method
+from lerax_fx.nde.split_time import possible_length
 from lerax_fx.types import Key, Tree
 
 
@@ -169,7 +171,7 @@ def _begins(
     t0: Any, dt: Float[Array, " time"], resets: Bool[Array, " time"] | None
 ) -> Float[Array, " time"]:
     """The time at which each interval begins, since the episode began."""
-    lengths = jnp.where((dt >= 0) & jnp.isfinite(dt), dt, 0.0)
+    lengths = possible_length(dt)
     elapsed = jnp.concatenate([jnp.zeros_like(dt[:1]), jnp.cumsum(lengths)[:-1]])
     if resets is None:
         return t0 + elapsed
@@ -183,9 +185,10 @@ def _real_dtype(state: Tree) -> Any:
     of the state's own dtype.
     """
     dtypes = {jnp.result_type(leaf) for leaf in jax.tree.leaves(state)}
-    real = {jnp.finfo(dtype).dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.inexact)}
-    if len(real) == 1 and all(jnp.issubdtype(dtype, jnp.inexact) for dtype in dtypes):
-        return real.pop()
+    if all(jnp.issubdtype(dtype, jnp.inexact) for dtype in dtypes):
+        real = {jnp.finfo(dtype).dtype for dtype in dtypes}
+        if len(real) == 1:
+            return real.pop()
     raise HyperparameterError(
         explain(
             "nde_solve: state",
@@ -198,9 +201,7 @@ def _real_dtype(state: Tree) -> Any:
 
 def _check_initial(state: Tree, initial: Tree) -> None:
     def kind(tree: Tree) -> str:
-        leaves, structure = jax.tree.flatten(tree)
-        shapes = [f"{jnp.result_type(leaf)}{list(np.shape(leaf))}" for leaf in leaves]
-        return f"{structure} of {', '.join(shapes)}"
+        return f"{jax.tree.structure(tree)} of {spec(jax.eval_shape(lambda: tree))}"
 
     if initial is not None and kind(initial) != kind(state):
         raise HyperparameterError(

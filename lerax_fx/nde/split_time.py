@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from lerax_fx.data.timed import Timed
 from lerax_fx.types import Scalar, Tree
@@ -15,6 +16,11 @@ def split_time(observation: Tree) -> tuple[Tree, Scalar]:
     if isinstance(observation, Timed):
         return observation.value, observation.dt
     return observation, jnp.ones(())
+
+
+def possible_length(dt: Float[Array, "*time"]) -> Float[Array, "*time"]:
+    """The same, but 0 where it is below 0 or not finite: no time passes there."""
+    return jnp.where((dt >= 0) & jnp.isfinite(dt), dt, 0.0)
 
 
 def value_space(space: Any) -> Any:

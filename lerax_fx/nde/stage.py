@@ -1,5 +1,6 @@
 """Differential equations as a stage."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, final
 
@@ -55,24 +56,24 @@ class NDESolve(Transform[Intervals, NDESolution]):
         chosen = self.equation(agent)
         equation = chosen if isinstance(chosen, AbstractEquation) else ODE(chosen)
 
-        lengths = jnp.asarray(data.dt)
+        data = dataclasses.replace(data, dt=jnp.asarray(data.dt))
 
-        def one(data: Intervals, dt: Array, key: Key) -> NDESolution:
+        def one(data: Intervals, key: Key) -> NDESolution:
             return solve_with(
                 self.method,
                 equation,
                 data.state,
-                dt,
+                data.dt,
                 control=data.control,
                 resets=data.resets,
                 initial=data.initial,
                 key=key,
             )
 
-        batch = lengths.shape[:-1]
+        batch = data.dt.shape[:-1]
         for _ in batch:
             one = jax.vmap(one)
-        solution = one(data, lengths, jax.random.split(key, batch) if batch else key)
+        solution = one(data, jax.random.split(key, batch) if batch else key)
         return Step(agent, state, solution, {"failures": jnp.sum(solution.failed)})
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from lerax_fx.agents.activation import Activation
+from lerax_fx.agents.constructors.networks import hidden_sizes
 from lerax_fx.agents.mlp import MLP
 from lerax_fx.agents.policies.action_bounds import action_bounds
 from lerax_fx.core.arguments import known_names
@@ -93,7 +94,7 @@ def planning_agent(
         _structural(f"{where}: discount", discount, Interval(0.0, 1.0)),
         _structural(f"{where}: dt", dt, Interval(0.0, open_low=True)),
     )
-    hidden = (check_count(f"{where}: width", width),) * check_count(f"{where}: depth", depth)
+    hidden = hidden_sizes(where, width, depth, at_least=1)
     state = scaling.size if latent is None else check_count(f"{where}: latent", latent)
     keys = jax.random.split(key, 5)
 

@@ -16,7 +16,7 @@ import statistics
 import sys
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -167,7 +167,7 @@ def compare(
     }
 
 
-def in_turn(programs: dict[str, Program], repeat: int) -> list[str]:
+def in_turn(programs: Iterable[str], repeat: int) -> list[str]:
     names = list(programs)
     return names if repeat % 2 else names[::-1]
 

@@ -87,7 +87,7 @@ def in_shell(chosen: Any) -> None:
     commands = {"lerax_fx": ["-m", "recipes.dqn", "--json", *steps], "PureJaxRL": theirs}
     speeds: dict[str, list[float]] = {name: [] for name in commands}
     for repeat in range(chosen.repeats):
-        for name in in_turn(dict.fromkeys(commands), repeat):
+        for name in in_turn(commands, repeat):
             command = [sys.executable, *commands[name]]
             run = subprocess.run(command, capture_output=True, text=True, check=True)
             speeds[name].append(json.loads(run.stdout.splitlines()[-1])["steps_per_second"])

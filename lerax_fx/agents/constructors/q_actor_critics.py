@@ -52,6 +52,8 @@ def deterministic_actor_critic(
     or a size below 1.
     """
     where = "deterministic_actor_critic"
+    num_critics = check_count(f"{where}: num_critics", num_critics)
+    widths = check_counts(f"{where}: widths", widths)
     observations, actions = spaces_of(env)
     bounds = action_bounds(where, actions)
     policy = DeterministicPolicy(bounds)
@@ -90,7 +92,7 @@ def soft_actor_critic(
     where = "soft_actor_critic"
     price = check_number(f"{where}: temperature", temperature, Interval(0.0, open_low=True))
     log_temperature = jnp.log(jnp.asarray(price))
-    count = check_count(f"{where}: num_critics", num_critics)
+    num_critics = check_count(f"{where}: num_critics", num_critics)
     widths = check_counts(f"{where}: widths", widths)
     observations, actions = spaces_of(env)
     if isinstance(actions, Discrete):
@@ -103,13 +105,13 @@ def soft_actor_critic(
         encoding, actor = network_for(
             where, observations, sizes, activation, actor_key, last_gain=ACTOR_GAIN
         )
-        critic = jax.vmap(network)(jax.random.split(critic_key, count))
+        critic = jax.vmap(network)(jax.random.split(critic_key, num_critics))
         policy = CategoricalPolicy(actions.n)
         return DiscreteQActorCritic(encoding, actor, critic, policy, log_temperature)
     bounds = action_bounds(where, actions, otherwise="a Discrete space, or ")
     policy = StateDependentGaussianPolicy(bounds)
     return _q_actor_critic(
-        where, observations, policy, bounds, log_temperature, widths, activation, count, key
+        where, observations, policy, bounds, log_temperature, widths, activation, num_critics, key
     )
 
 
@@ -125,11 +127,9 @@ def _q_actor_critic(
     key: Key,
 ) -> QActorCritic:
     encoding = vector_encoding(where, observations)
-    count = check_count(f"{where}: num_critics", num_critics)
     actor_key, critic_key = jax.random.split(key)
-    widths = check_counts(f"{where}: widths", widths)
     sizes = (*encoding.shape, *widths, policy.parameters)
     actor = MLP(sizes, key=actor_key, activation=activation, last_gain=ACTOR_GAIN)
     inputs = encoding.shape[0] + bounds.size
-    critic = Critics(count, inputs, widths, key=critic_key, activation=activation)
+    critic = Critics(num_critics, inputs, widths, key=critic_key, activation=activation)
     return QActorCritic(encoding, actor, critic, policy, bounds, log_temperature)
