@@ -21,6 +21,45 @@ from lerax_fx._typecheck import install_from_environment
 # Before any other module of the package is imported: the hook sees only what comes after.
 install_from_environment()
 
+from lerax_fx._core.bounds import (
+    Fraction,
+    Interval,
+    NonNegative,
+    Positive,
+    Real,
+)
+from lerax_fx._core.chain import (
+    Chain,
+    chain,
+)
+from lerax_fx._core.describe import (
+    describe,
+)
+from lerax_fx._core.hyperparameters import (
+    combine,
+    named_hyperparameters,
+    partition,
+)
+from lerax_fx._core.lift import (
+    transform,
+)
+from lerax_fx._core.schedules import (
+    Schedule,
+    schedule,
+)
+from lerax_fx._core.transform import (
+    Step,
+    Transform,
+    identity,
+)
+from lerax_fx._core.with_keys import (
+    with_keys,
+)
+from lerax_fx._core.wrapper import (
+    Wrapper,
+    every,
+    repeat,
+)
 from lerax_fx.agents import (
     AbstractActorCritic,
     actor_critic,
@@ -35,44 +74,6 @@ from lerax_fx.agents import (
     quantile_q_agent,
     soft_actor_critic,
 )
-from lerax_fx.core.bounds import (
-    Fraction,
-    Interval,
-    NonNegative,
-    Positive,
-    Real,
-)
-from lerax_fx.core.chain import (
-    Chain,
-    chain,
-)
-from lerax_fx.core.every import (
-    every,
-)
-from lerax_fx.core.hyperparameters import (
-    combine,
-    named_hyperparameters,
-    partition,
-)
-from lerax_fx.core.lift import (
-    agent_transform,
-    transform,
-)
-from lerax_fx.core.minibatch import (
-    minibatch,
-)
-from lerax_fx.core.repeat import (
-    repeat,
-)
-from lerax_fx.core.transform import (
-    Inside,
-    Step,
-    Transform,
-    identity,
-)
-from lerax_fx.core.with_keys import (
-    with_keys,
-)
 from lerax_fx.data import (
     DistributionTargets,
     Estimates,
@@ -81,9 +82,6 @@ from lerax_fx.data import (
     Targets,
     Timed,
     Transitions,
-)
-from lerax_fx.describe import (
-    describe,
 )
 from lerax_fx.environments import (
     Box,
@@ -170,6 +168,10 @@ from lerax_fx.nde import (
 from lerax_fx.optimization import (
     anneal,
     minimize,
+    optimizer,
+)
+from lerax_fx.optimization.minibatch import (
+    minibatch,
 )
 from lerax_fx.planning import (
     Gaussian,
@@ -226,7 +228,6 @@ __all__ = [
     "Fraction",
     "Gaussian",
     "HyperparameterError",
-    "Inside",
     "Interval",
     "Intervals",
     "IrregularTime",
@@ -248,6 +249,7 @@ __all__ = [
     "RescaleAction",
     "Rollout",
     "Scalar",
+    "Schedule",
     "SelectObservation",
     "Space",
     "Step",
@@ -262,8 +264,8 @@ __all__ = [
     "Tree",
     "Tuple",
     "WiringError",
+    "Wrapper",
     "actor_critic",
-    "agent_transform",
     "anakin_loop",
     "anneal",
     "burn_in",
@@ -306,6 +308,7 @@ __all__ = [
     "nde_solve",
     "normalize_advantage",
     "ode_actor_critic",
+    "optimizer",
     "packed",
     "partition",
     "periodic",
@@ -322,6 +325,7 @@ __all__ = [
     "repeat",
     "replay",
     "rollout",
+    "schedule",
     "soft_actor_critic",
     "soft_policy_loss",
     "soft_target",

@@ -13,7 +13,7 @@ import optax
 from jaxtyping import ScalarLike
 
 import lerax_fx as fx
-from lerax_fx.core.arguments import known_names
+from lerax_fx._core.arguments import known_names
 from recipes.shell import main
 
 
@@ -41,12 +41,11 @@ def make(
     agent = fx.actor_critic(env, key=key)
     num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps)
     schedule = fx.anneal(learning_rate, num_updates=num_updates)
-    optimizer = optax.chain(
-        optax.clip_by_global_norm(max_grad_norm),
-        optax.adam(schedule if anneal else learning_rate, eps=1e-5),
+    optimizer = fx.optimizer(
+        optax.chain,
+        fx.optimizer(optax.clip_by_global_norm, max_grad_norm),
+        fx.optimizer(optax.adam, schedule if anneal else learning_rate, eps=1e-5),
     )
-    # One vector instead of an array for each weight: a few operations where there were dozens.
-    optimizer = optax.flatten(optimizer)
     loss = fx.policy_gradient() + value_weight * fx.value_loss() - entropy_weight * fx.entropy()
     algorithm = fx.chain(
         fx.rollout(env, num_envs=num_envs, num_steps=num_steps),

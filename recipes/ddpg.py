@@ -12,9 +12,8 @@ import optax
 from jaxtyping import ScalarLike
 
 import lerax_fx as fx
-from lerax_fx.core.arguments import known_names
+from lerax_fx._core.arguments import known_names
 from recipes.shell import main
-from recipes.td3 import actor, critic
 
 
 @known_names
@@ -45,13 +44,12 @@ def make(
     """
     env = fx.make(env)
     agent = fx.deterministic_actor_critic(env, key=key, widths=(width, width), num_critics=1)
-    # One vector instead of an array for each weight: a few operations where there were dozens.
-    actor_optimizer = optax.flatten(optax.adam(actor_rate))
-    critic_optimizer = optax.flatten(optax.adam(critic_rate))
+    actor_optimizer = fx.optimizer(optax.adam, actor_rate)
+    critic_optimizer = fx.optimizer(optax.adam, critic_rate)
     learn = fx.chain(
         fx.deterministic_target(discount=discount, n=n, update=fx.polyak(target_step_size)),
-        critic=fx.minimize(fx.critic_loss(), critic_optimizer, where=critic),
-        actor=fx.minimize(fx.deterministic_policy_loss(), actor_optimizer, where=actor),
+        critic=fx.minimize(fx.critic_loss(), critic_optimizer, part="critic"),
+        actor=fx.minimize(fx.deterministic_policy_loss(), actor_optimizer, part="actor"),
     )
     algorithm = fx.chain(
         fx.rollout(env, num_envs=num_envs, num_steps=num_steps, explore=fx.gaussian_noise(noise)),

@@ -11,7 +11,7 @@ import optax
 from jaxtyping import ScalarLike
 
 import lerax_fx as fx
-from lerax_fx.core.arguments import known_names
+from lerax_fx._core.arguments import known_names
 from recipes.shell import main
 
 
@@ -48,11 +48,10 @@ def make(
     env = fx.make(env)
     agent = fx.q_agent(env, key=key, dueling=dueling)
     num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps, warmup=warmup)
-    epsilon = optax.linear_schedule(epsilon_start, epsilon_end, epsilon_steps)
+    epsilon = fx.schedule(optax.linear_schedule, epsilon_start, epsilon_end, epsilon_steps)
     target = fx.td_target(discount=discount, n=n, double=double, update=fx.periodic(target_period))
-    # One vector instead of an array for each weight: a few operations where there were dozens.
-    optimizer = optax.flatten(optax.adam(learning_rate))
-    importance = optax.linear_schedule(0.4, 1.0, total_steps)
+    optimizer = fx.optimizer(optax.adam, learning_rate)
+    importance = fx.schedule(optax.linear_schedule, 0.4, 1.0, total_steps)
     sampling = fx.prioritized(importance=importance) if prioritized else fx.uniform()
     algorithm = fx.chain(
         fx.rollout(env, num_envs=num_envs, num_steps=num_steps, explore=fx.epsilon_greedy(epsilon)),

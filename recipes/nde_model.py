@@ -12,13 +12,8 @@ import optax
 from jaxtyping import ScalarLike
 
 import lerax_fx as fx
-from lerax_fx.core.arguments import known_names
+from lerax_fx._core.arguments import known_names
 from recipes.shell import main
-
-
-def model(agent: Any) -> Any:
-    """What the agent learns."""
-    return agent.model
 
 
 @known_names
@@ -69,14 +64,13 @@ def make(
         num_iterations=num_iterations,
         discount=discount,
     )
-    noise = fx.gaussian_noise(optax.linear_schedule(noise_start, noise_end, noise_steps))
-    # One vector instead of an array for each weight: a few operations where there were dozens.
-    optimizer = optax.flatten(optax.adam(learning_rate))
+    noise = fx.schedule(optax.linear_schedule, noise_start, noise_end, noise_steps)
+    optimizer = fx.optimizer(optax.adam, learning_rate)
     num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps, warmup=warmup)
     algorithm = fx.chain(
-        fx.rollout(env, num_envs=num_envs, num_steps=num_steps, explore=noise),
+        fx.rollout(env, num_envs=num_envs, num_steps=num_steps, explore=fx.gaussian_noise(noise)),
         fx.replay(
-            fx.minimize(fx.dynamics_loss(), optimizer, where=model),
+            fx.minimize(fx.dynamics_loss(), optimizer, part="model"),
             capacity=min(capacity, total_steps),
             batch_size=batch_size,
             warmup=warmup,

@@ -15,8 +15,8 @@ import optax
 from jaxtyping import ScalarLike
 
 import lerax_fx as fx
-from lerax_fx.core.arguments import known_names
-from lerax_fx.core.bounds import check_count
+from lerax_fx._core.arguments import known_names
+from lerax_fx._core.bounds import check_count
 from lerax_fx.errors import explain
 from recipes.shell import main
 
@@ -81,12 +81,11 @@ def make(
     schedule = fx.anneal(
         learning_rate, num_updates=num_updates, steps_per_update=num_epochs * num_minibatches
     )
-    optimizer = optax.chain(
-        optax.clip_by_global_norm(max_grad_norm),
-        optax.adam(schedule if anneal else learning_rate, eps=1e-5),
+    optimizer = fx.optimizer(
+        optax.chain,
+        fx.optimizer(optax.clip_by_global_norm, max_grad_norm),
+        fx.optimizer(optax.adam, schedule if anneal else learning_rate, eps=1e-5),
     )
-    # One vector instead of an array for each weight: a few operations where there were dozens.
-    optimizer = optax.flatten(optimizer)
     loss = fx.ppo_loss(clip=clip, value_weight=value_weight, entropy_weight=entropy_weight)
     algorithm = fx.chain(
         fx.rollout(env, num_envs=num_envs, num_steps=num_steps),

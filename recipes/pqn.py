@@ -13,7 +13,7 @@ import optax
 from jaxtyping import ScalarLike
 
 import lerax_fx as fx
-from lerax_fx.core.arguments import known_names
+from lerax_fx._core.arguments import known_names
 from recipes.shell import main
 
 
@@ -46,16 +46,15 @@ def make(
     env = fx.make(env)
     agent = fx.q_agent(env, key=key, layer_norm=layer_norm)
     num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps)
-    epsilon = optax.linear_schedule(epsilon_start, epsilon_end, epsilon_steps)
+    epsilon = fx.schedule(optax.linear_schedule, epsilon_start, epsilon_end, epsilon_steps)
     schedule = fx.anneal(
         learning_rate, num_updates=num_updates, steps_per_update=num_epochs * num_minibatches
     )
-    optimizer = optax.chain(
-        optax.clip_by_global_norm(max_grad_norm),
-        optax.radam(schedule if anneal else learning_rate),
+    optimizer = fx.optimizer(
+        optax.chain,
+        fx.optimizer(optax.clip_by_global_norm, max_grad_norm),
+        fx.optimizer(optax.radam, schedule if anneal else learning_rate),
     )
-    # One vector instead of an array for each weight: a few operations where there were dozens.
-    optimizer = optax.flatten(optimizer)
     algorithm = fx.chain(
         fx.rollout(env, num_envs=num_envs, num_steps=num_steps, explore=fx.epsilon_greedy(epsilon)),
         fx.q_lambda_returns(discount=discount, lambda_=lambda_),

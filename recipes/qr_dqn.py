@@ -13,7 +13,7 @@ import optax
 from jaxtyping import ScalarLike
 
 import lerax_fx as fx
-from lerax_fx.core.arguments import known_names
+from lerax_fx._core.arguments import known_names
 from recipes.shell import main
 
 
@@ -48,12 +48,11 @@ def make(
     env = fx.make(env)
     agent = fx.quantile_q_agent(env, key=key, num_quantiles=num_quantiles)
     num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps, warmup=warmup)
-    epsilon = optax.linear_schedule(epsilon_start, epsilon_end, epsilon_steps)
+    epsilon = fx.schedule(optax.linear_schedule, epsilon_start, epsilon_end, epsilon_steps)
     target = fx.distributional_td_target(
         discount=discount, n=n, double=double, update=fx.periodic(target_period)
     )
-    # One vector instead of an array for each weight: a few operations where there were dozens.
-    optimizer = optax.flatten(optax.adam(learning_rate))
+    optimizer = fx.optimizer(optax.adam, learning_rate)
     algorithm = fx.chain(
         fx.rollout(env, num_envs=num_envs, num_steps=num_steps, explore=fx.epsilon_greedy(epsilon)),
         fx.replay(

@@ -12,14 +12,8 @@ import optax
 from jaxtyping import ScalarLike
 
 import lerax_fx as fx
-from lerax_fx.core.arguments import known_names
+from lerax_fx._core.arguments import known_names
 from recipes.shell import main
-from recipes.td3 import actor, critic
-
-
-def log_temperature(agent: Any) -> Any:
-    """What the agent's entropy is worth."""
-    return agent.log_temperature
 
 
 @known_names
@@ -57,15 +51,14 @@ def make(
     price = fx.temperature_loss(
         entropy_per_number=entropy_per_number, entropy_fraction=entropy_fraction
     )
-    # One vector instead of an array for each weight: a few operations where there were dozens.
-    actor_optimizer = optax.flatten(optax.adam(actor_rate))
-    critic_optimizer = optax.flatten(optax.adam(critic_rate))
-    temperature_optimizer = optax.adam(temperature_rate)
+    actor_optimizer = fx.optimizer(optax.adam, actor_rate)
+    critic_optimizer = fx.optimizer(optax.adam, critic_rate)
+    temperature_optimizer = fx.optimizer(optax.adam, temperature_rate)
     learn = fx.chain(
         fx.soft_target(discount=discount, n=n, update=fx.polyak(target_step_size)),
-        critic=fx.minimize(fx.critic_loss(), critic_optimizer, where=critic),
-        actor=fx.with_keys(fx.minimize(fx.soft_policy_loss(), actor_optimizer, where=actor)),
-        temperature=fx.with_keys(fx.minimize(price, temperature_optimizer, where=log_temperature)),
+        critic=fx.minimize(fx.critic_loss(), critic_optimizer, part="critic"),
+        actor=fx.with_keys(fx.minimize(fx.soft_policy_loss(), actor_optimizer, part="actor")),
+        temperature=fx.with_keys(fx.minimize(price, temperature_optimizer, part="log_temperature")),
     )
     algorithm = fx.chain(
         fx.rollout(env, num_envs=num_envs, num_steps=num_steps),

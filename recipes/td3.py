@@ -11,18 +11,8 @@ import optax
 from jaxtyping import ScalarLike
 
 import lerax_fx as fx
-from lerax_fx.core.arguments import known_names
+from lerax_fx._core.arguments import known_names
 from recipes.shell import main
-
-
-def actor(agent: Any) -> Any:
-    """The part of the agent that acts."""
-    return agent.actor
-
-
-def critic(agent: Any) -> Any:
-    """The part of the agent that values."""
-    return agent.critic
 
 
 @known_names
@@ -63,13 +53,12 @@ def make(
         clip=target_noise_clip,
         update=fx.polyak(target_step_size, period=delay),
     )
-    # One vector instead of an array for each weight: a few operations where there were dozens.
-    actor_optimizer = optax.flatten(optax.adam(actor_rate))
-    critic_optimizer = optax.flatten(optax.adam(critic_rate))
-    learn_actor = fx.minimize(fx.deterministic_policy_loss(), actor_optimizer, where=actor)
+    actor_optimizer = fx.optimizer(optax.adam, actor_rate)
+    critic_optimizer = fx.optimizer(optax.adam, critic_rate)
+    learn_actor = fx.minimize(fx.deterministic_policy_loss(), actor_optimizer, part="actor")
     learn = fx.chain(
         target,
-        critic=fx.minimize(fx.critic_loss(), critic_optimizer, where=critic),
+        critic=fx.minimize(fx.critic_loss(), critic_optimizer, part="critic"),
         actor=fx.every(delay, learn_actor),
     )
     algorithm = fx.chain(

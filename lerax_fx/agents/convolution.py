@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lerax_fx._core.bounds import check_count
 from lerax_fx.agents.activation import Activation, activation_function
 from lerax_fx.agents.linear import Linear, orthogonal
 from lerax_fx.agents.mlp import HIDDEN_GAIN, MLP
 from lerax_fx.agents.normalization import Normalization, normalization
-from lerax_fx.core.bounds import check_count
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Key
 

@@ -7,10 +7,10 @@ from typing import Final, final
 import equinox as eqx
 from jaxtyping import Array, Float
 
+from lerax_fx._core.bounds import check_count
 from lerax_fx.agents.activation import Activation, activation_function
 from lerax_fx.agents.linear import Linear, orthogonal_layers
 from lerax_fx.agents.normalization import Normalization, normalization
-from lerax_fx.core.bounds import check_count
 from lerax_fx.types import Key
 
 HIDDEN_GAIN: Final = math.sqrt(2)

@@ -5,8 +5,8 @@ from typing import final
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from lerax_fx.core.axes import check_leading_axes
-from lerax_fx.core.wiring import provided_by
+from lerax_fx._core.arrays import check_leading_axes
+from lerax_fx._core.wiring import provided_by
 from lerax_fx.types import Tree
 
 provided_by("DistributionTargets", "fx.distributional_td_target(...)")
@@ -18,7 +18,7 @@ class DistributionTargets(eqx.Module):
 
     - `observation`, `action`: what is valued.
     - `atoms`, `probabilities`: an estimate of how the return from there on is distributed.
-    - `weight`: of each trajectory, as in [`Transitions`][lerax_fx.Transitions].
+    - `weight`, `priority`: of each trajectory, as in [`Transitions`][lerax_fx.Transitions].
 
     **Raises:** `WiringError` if an observation or action does not begin with the axes that
     the atoms have before their last.
@@ -29,6 +29,7 @@ class DistributionTargets(eqx.Module):
     atoms: Float[Array, "*batch time atoms"]
     probabilities: Float[Array, "*batch time atoms"]
     weight: Float[Array, "*batch"] | None = None
+    priority: Float[Array, "*batch"] | None = None
 
     def __check_init__(self) -> None:
         fields = {"observation": self.observation, "action": self.action}

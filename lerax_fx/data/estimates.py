@@ -4,8 +4,8 @@ from typing import final
 
 from jaxtyping import Array, Float
 
-from lerax_fx.core.checked import Checked
-from lerax_fx.core.wiring import provided_by
+from lerax_fx._core.checked import Checked
+from lerax_fx._core.wiring import provided_by
 from lerax_fx.data.rollout import Rollout
 
 provided_by("Estimates", "fx.gae(...), or another estimator,")

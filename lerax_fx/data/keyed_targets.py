@@ -4,8 +4,8 @@ from typing import final
 
 import equinox as eqx
 
-from lerax_fx.core.axes import check_leading_axes
-from lerax_fx.core.wiring import provided_by
+from lerax_fx._core.arrays import check_leading_axes
+from lerax_fx._core.wiring import provided_by
 from lerax_fx.data.targets import Targets
 from lerax_fx.types import Tree
 

@@ -5,9 +5,9 @@ from typing import final
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lerax_fx.core.axes import check_leading_axes
-from lerax_fx.core.checked import Checked
-from lerax_fx.core.wiring import provided_by
+from lerax_fx._core.arrays import check_leading_axes
+from lerax_fx._core.checked import Checked
+from lerax_fx._core.wiring import provided_by
 from lerax_fx.types import Tree
 
 provided_by("Rollout", "fx.rollout(...)")

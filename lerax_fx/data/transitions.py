@@ -6,9 +6,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lerax_fx.core.axes import check_leading_axes
-from lerax_fx.core.checked import Checked
-from lerax_fx.core.wiring import provided_by
+from lerax_fx._core.arrays import check_leading_axes
+from lerax_fx._core.checked import Checked
+from lerax_fx._core.wiring import provided_by
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.types import Tree
 
@@ -30,6 +30,8 @@ class Transitions(Checked):
 
     - `memory`: the agent's before the first step of each piece, without a time axis; it has no
       leaves for an agent without memory.
+    - `priority`: of each trajectory, for a replay that samples by priorities: set by the stage that
+      learns from the data.
 
     **Raises:** `WiringError` if an observation or action does not begin with the reward's
     axes.
@@ -43,6 +45,7 @@ class Transitions(Checked):
     next_observation: Tree
     weight: Float[Array, "*batch"] | None = None
     memory: Tree = None
+    priority: Float[Array, "*batch"] | None = None
 
     def __check_init__(self) -> None:
         fields = {

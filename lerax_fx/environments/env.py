@@ -88,6 +88,9 @@ class Env(eqx.Module):
         """What errors and tables call it: the class's name."""
         return type(self).__name__
 
+    def __str__(self) -> str:
+        return self.name
+
     def truncate(self, state: Tree) -> Flag:
         """Whether a limit cuts the episode in this state: bool, `()`. Never, by default."""
         del state

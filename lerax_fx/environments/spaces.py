@@ -15,7 +15,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Num
 
-from lerax_fx.core.bounds import check_count
+from lerax_fx._core.bounds import check_count
 from lerax_fx.errors import HyperparameterError, WiringError, explain
 from lerax_fx.types import Flag, Key, Tree
 

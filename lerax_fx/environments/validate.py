@@ -6,7 +6,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
-from lerax_fx.core.spec import spec
+from lerax_fx._core.arrays import spec
 from lerax_fx.environments.env import Env
 from lerax_fx.errors import LeraxError, WiringError, explain
 from lerax_fx.types import Tree

@@ -1,7 +1,7 @@
 """Advantages with mean 0 and standard deviation 1."""
 
-from lerax_fx.core.bounds import Positive
-from lerax_fx.core.lift import transform
+from lerax_fx._core.bounds import Positive
+from lerax_fx._core.lift import transform
 from lerax_fx.data.estimates import Estimates
 
 

@@ -6,15 +6,15 @@ import jax
 import jax.numpy as jnp
 import rlax
 
-from lerax_fx.core.bounds import Fraction, Positive
-from lerax_fx.core.lift import agent_transform
+from lerax_fx._core.bounds import Fraction, Positive
+from lerax_fx._core.lift import transform
 from lerax_fx.data.estimates import Estimates
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.estimators.axes import cut_at_ends
 from lerax_fx.losses.evaluation import evaluate_rollout
 
 
-@agent_transform
+@transform
 def vtrace(
     agent: Any,
     rollout: Rollout,

@@ -6,15 +6,11 @@ import distrax
 import jax.numpy as jnp
 import numpy as np
 
-from lerax_fx.core.arguments import known_names
-from lerax_fx.core.bounds import Interval
+from lerax_fx._core.arguments import known_names
+from lerax_fx._core.bounds import Interval, check_number
+from lerax_fx._core.schedules import ScalarOrSchedule, value_at
 from lerax_fx.errors import WiringError, explain
-from lerax_fx.exploration.exploration import (
-    AbstractExploration,
-    Scheduled,
-    check_scheduled,
-    scheduled,
-)
+from lerax_fx.exploration.exploration import AbstractExploration
 from lerax_fx.types import Count
 
 
@@ -22,7 +18,7 @@ from lerax_fx.types import Count
 class EpsilonGreedy(AbstractExploration):
     """See [`epsilon_greedy`][lerax_fx.epsilon_greedy]."""
 
-    epsilon: Scheduled
+    epsilon: ScalarOrSchedule
 
     def __call__(self, distribution: Any, steps: Count) -> distrax.Distribution:
         if not isinstance(distribution, distrax.Greedy):
@@ -35,12 +31,12 @@ class EpsilonGreedy(AbstractExploration):
                 )
             )
         # A schedule may run out of its range, and a probability may not.
-        epsilon = jnp.clip(scheduled("epsilon_greedy: epsilon", self.epsilon, steps), 0.0, 1.0)
+        epsilon = jnp.clip(value_at("epsilon_greedy: epsilon", self.epsilon, steps), 0.0, 1.0)
         return distrax.EpsilonGreedy(distribution.preferences, epsilon, dtype=np.int32)
 
 
 @known_names
-def epsilon_greedy(epsilon: Scheduled) -> EpsilonGreedy:
+def epsilon_greedy(epsilon: ScalarOrSchedule) -> EpsilonGreedy:
     """With probability `epsilon` an action of all, else one of the highest value.
 
         rollout(env, ..., explore=epsilon_greedy(optax.linear_schedule(1.0, 0.05, 250_000)))
@@ -56,4 +52,6 @@ def epsilon_greedy(epsilon: Scheduled) -> EpsilonGreedy:
     **Raises:** `HyperparameterError` for a number outside; `WiringError`, when traced, if
     the agent has no action values.
     """
-    return EpsilonGreedy(check_scheduled("epsilon_greedy: epsilon", epsilon, Interval(0.0, 1.0)))
+    return EpsilonGreedy(
+        check_number("epsilon_greedy: epsilon", epsilon, Interval(0.0, 1.0), schedule=True)
+    )

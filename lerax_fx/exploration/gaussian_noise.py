@@ -4,16 +4,12 @@ from typing import Any, final
 
 import distrax
 
+from lerax_fx._core.arguments import known_names
+from lerax_fx._core.bounds import Interval, check_number
+from lerax_fx._core.schedules import ScalarOrSchedule, value_at
 from lerax_fx.agents.policies.deterministic import DeterministicAction
-from lerax_fx.core.arguments import known_names
-from lerax_fx.core.bounds import Interval
 from lerax_fx.errors import WiringError, explain
-from lerax_fx.exploration.exploration import (
-    AbstractExploration,
-    Scheduled,
-    check_scheduled,
-    scheduled,
-)
+from lerax_fx.exploration.exploration import AbstractExploration
 from lerax_fx.types import Count
 
 
@@ -21,7 +17,7 @@ from lerax_fx.types import Count
 class GaussianNoise(AbstractExploration):
     """See [`gaussian_noise`][lerax_fx.gaussian_noise]."""
 
-    scale: Scheduled
+    scale: ScalarOrSchedule
 
     def __call__(self, distribution: Any, steps: Count) -> distrax.Distribution:
         if not isinstance(distribution, DeterministicAction):
@@ -35,13 +31,13 @@ class GaussianNoise(AbstractExploration):
                 )
             )
         bounds = distribution.bounds
-        scale = scheduled("gaussian_noise: scale", self.scale, steps) * bounds.half_width
+        scale = value_at("gaussian_noise: scale", self.scale, steps) * bounds.half_width
         noisy = distrax.ClippedNormal(distribution.mode(), scale, bounds.lowest, bounds.highest)
         return distrax.Independent(noisy, len(bounds.shape))
 
 
 @known_names
-def gaussian_noise(scale: Scheduled) -> GaussianNoise:
+def gaussian_noise(scale: ScalarOrSchedule) -> GaussianNoise:
     """The agent's action with Gaussian noise on each of its numbers, clipped to the bounds.
 
         rollout(env, ..., explore=gaussian_noise(0.1))
@@ -58,4 +54,4 @@ def gaussian_noise(scale: Scheduled) -> GaussianNoise:
     the agent's policy is not deterministic.
     """
     interval = Interval(0.0, open_low=True)
-    return GaussianNoise(check_scheduled("gaussian_noise: scale", scale, interval))
+    return GaussianNoise(check_number("gaussian_noise: scale", scale, interval, schedule=True))

@@ -9,10 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lerax_fx.core.bounds import check_count
-from lerax_fx.core.hyperparameters import Structure, combine, numbers_in, partition
-from lerax_fx.core.transform import Transform
-from lerax_fx.core.wiring import check_is_transform, check_starts
+from lerax_fx._core.bounds import check_count
+from lerax_fx._core.chain import as_chain
+from lerax_fx._core.hyperparameters import (
+    Structure,
+    arrays_of,
+    combine,
+    partition,
+    partition_agent,
+)
+from lerax_fx._core.transform import Transform
+from lerax_fx._core.wiring import check_starts
 from lerax_fx.errors import HyperparameterError, WiringError, explain
 from lerax_fx.types import Key, Metrics, Tree
 
@@ -58,7 +65,7 @@ class AnakinLoop:
 
         **Raises:** `WiringError` and `HyperparameterError` before anything is compiled.
         """
-        numbers, structure = partition(_checked_agent(agent))
+        numbers, structure = partition_agent(_checked_agent(agent))
         trained, metrics = _train(
             self._numbers,
             numbers,
@@ -73,7 +80,7 @@ class AnakinLoop:
         """The state before the first update. `step`s from here make the same run as calling
         the loop with the same agent and key.
         """
-        numbers, structure = partition(_checked_agent(agent))
+        numbers, structure = partition_agent(_checked_agent(agent))
         trained, algorithm, key = _init(
             self._numbers, numbers, _checked_key(key), self._structure, structure
         )
@@ -92,7 +99,7 @@ class AnakinLoop:
         **Returns:** the next state, and metrics whose arrays begin with `num_updates`.
         """
         check_count("anakin_loop: num_updates", num_updates)
-        numbers, structure = partition(_checked_state(state).agent)
+        numbers, structure = partition_agent(_checked_state(state).agent)
         step = _donating_steps if donate else _steps
         carry, metrics = step(
             (numbers, state.algorithm, state.key),
@@ -109,14 +116,14 @@ class AnakinLoop:
     ) -> Callable[[TrainState], tuple[TrainState, Metrics]]:
         """[`step`][] compiled ahead of time, for states like this one."""
         check_count("anakin_loop: num_updates", num_updates)
-        numbers, structure = partition(_checked_state(state).agent)
+        numbers, structure = partition_agent(_checked_state(state).agent)
         steps = _donating_steps if donate else _steps
         carry = numbers, state.algorithm, state.key
         static = self._structure, structure, num_updates
         compiled = steps.lower(carry, self._numbers, *static).compile()
 
         def step(state: TrainState) -> tuple[TrainState, Metrics]:
-            carry = numbers_in(state.agent, structure), state.algorithm, state.key
+            carry = arrays_of(state.agent, structure), state.algorithm, state.key
             (trained, algorithm, key), metrics = compiled(carry, self._numbers)
             return TrainState(combine(trained, structure), algorithm, key), metrics
 
@@ -162,8 +169,13 @@ def _begin(
     algorithm = combine(numbers, structure)
     agent = [jnp.asarray(leaf) for leaf in agent]
     key, init_key = jax.random.split(key)
-    state = algorithm.init(combine(agent, agent_structure), init_key)
+    state = algorithm.init(combine(agent, agent_structure), _no_data, init_key)
     return agent, state, key
+
+
+def _no_data() -> None:
+    """What the first stage of an algorithm gets."""
+    return None
 
 
 def _advance(
@@ -175,18 +187,18 @@ def _advance(
 ) -> tuple[Any, Metrics]:
     algorithm = combine(numbers, structure)
 
-    def update(carry: Any, chances: Tree) -> tuple[Any, Metrics]:
+    def update(carry: Any, draws: Tree) -> tuple[Any, Metrics]:
         agent, state = carry
-        step = algorithm.update(combine(agent, agent_structure), state, None, chances)
-        agent, _structure = partition(step.agent)
+        step = algorithm.update(combine(agent, agent_structure), state, None, draws)
+        agent, _structure = partition_agent(step.agent)
         return (agent, step.state), step.metrics
 
     def piece(carry: Any, _: None) -> tuple[Any, Metrics]:
         agent, state, key = carry
         key, keys = jax.lax.scan(_next_key, key, None, ahead)
         # One after the other: compiled for one update, not for arrays of many.
-        chances = jax.lax.map(algorithm.draw_ahead, keys)
-        (agent, state), metrics = jax.lax.scan(update, (agent, state), chances, ahead)
+        draws = jax.lax.map(algorithm.draw_ahead, keys)
+        (agent, state), metrics = jax.lax.scan(update, (agent, state), draws, ahead)
         return (agent, state, key), metrics
 
     ahead = _updates_ahead(algorithm, carry[2], num_updates)
@@ -307,6 +319,6 @@ def anakin_loop(algorithm: Transform[None, Any], num_updates: int) -> AnakinLoop
     **Raises:** `WiringError` if `algorithm` is no transform, or wants data that nothing
     before it gives; `HyperparameterError` if `num_updates` is not an int of at least 1.
     """
-    check_is_transform("anakin_loop: algorithm", algorithm)
+    algorithm = as_chain(algorithm, "anakin_loop: algorithm")
     check_starts("anakin_loop", algorithm)
     return AnakinLoop(algorithm, check_count("anakin_loop: num_updates", num_updates))

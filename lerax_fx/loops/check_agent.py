@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lerax_fx.core.spec import spec
+from lerax_fx._core.arrays import spec
 from lerax_fx.environments.env import Env
 from lerax_fx.environments.spaces import Discrete
 from lerax_fx.errors import WiringError, explain

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from lerax_fx.core.arguments import known_names
-from lerax_fx.core.bounds import check_count
+from lerax_fx._core.arguments import known_names
+from lerax_fx._core.bounds import check_count
 from lerax_fx.environments.env import ENVIRONMENT_AXIS
 from lerax_fx.environments.make import make
 from lerax_fx.loops.check_agent import check_actor_critic

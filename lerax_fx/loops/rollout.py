@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lerax_fx.core.arguments import known_names
-from lerax_fx.core.bounds import check_count
-from lerax_fx.core.saturating import saturating_sum
-from lerax_fx.core.transform import Step, Transform
+from lerax_fx._core.arguments import known_names
+from lerax_fx._core.bounds import check_count
+from lerax_fx._core.runner import safe_increment
+from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.environments.env import ENVIRONMENT_AXIS, Env
 from lerax_fx.environments.make import make
@@ -80,7 +80,7 @@ class Chance(eqx.Module):
 
 
 @final
-class Collect(Transform[None, Rollout]):
+class RolloutStage(Transform[None, Rollout]):
     """See [`rollout`][lerax_fx.rollout]."""
 
     env: Env
@@ -88,11 +88,8 @@ class Collect(Transform[None, Rollout]):
     num_steps: int = eqx.field(static=True)
     explore: AbstractExploration | None = None
 
-    @property
-    def name(self) -> str:
-        return "rollout"
-
-    def init(self, agent: Any, key: Key) -> RolloutState:
+    def init(self, agent: Any, data: Shapes, key: Key) -> RolloutState:
+        del data
         check_actor_critic("rollout: agent", agent, self.env)
 
         def begin(state_key: Key, observation_key: Key) -> Actor:
@@ -130,7 +127,7 @@ class Collect(Transform[None, Rollout]):
             next_values(agent, moments),
             state.actors.memory,
         )
-        steps = saturating_sum(state.steps, self.num_envs * self.num_steps)
+        steps = safe_increment(state.steps, self.num_envs * self.num_steps)
         metrics = {"steps": steps, **actors.episodes.metrics()}
         actors = eqx.tree_at(lambda a: a.episodes, actors, actors.episodes.cleared())
         return Step(agent, RolloutState(actors, steps), rollout, metrics)
@@ -244,7 +241,7 @@ def next_values(agent: Any, moments: Moment) -> Any:
 @known_names
 def rollout(
     env: Any, *, num_envs: int, num_steps: int, explore: AbstractExploration | None = None
-) -> Collect:
+) -> RolloutStage:
     """Act with the agent's policy; give the trajectories.
 
     Each update goes on where the last one stopped, in `num_envs` copies of the environment
@@ -266,7 +263,7 @@ def rollout(
     unknown environment; `WiringError`, when traced, if the agent lacks what is asked of
     it, or does not fit the environment's spaces.
     """
-    return Collect(
+    return RolloutStage(
         make(env),
         check_count("rollout: num_envs", num_envs),
         check_count("rollout: num_steps", num_steps),

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import rlax
 from jaxtyping import Array, Float
 
+from lerax_fx._core.bounds import Positive
 from lerax_fx.agents.returns import (
     CategoricalReturns,
     QuantileReturns,
     return_distributions,
     returns_of_action,
 )
-from lerax_fx.core.bounds import Positive
 from lerax_fx.data.distribution_targets import DistributionTargets
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.losses.loss import loss_term

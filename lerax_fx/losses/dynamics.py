@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lerax_fx.core.bounds import NonNegative
+from lerax_fx._core.bounds import NonNegative
 from lerax_fx.data.transitions import Transitions
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.losses.loss import loss_term

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Bool, Float
 
-from lerax_fx.core.memory import has_memory
+from lerax_fx.agents.hidden_state import has_memory
 from lerax_fx.data.estimates import Estimates
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.types import Tree

@@ -6,10 +6,10 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, final, get_typ
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import ScalarLike
 
-from lerax_fx.core.arguments import bind_hyperparameters
-from lerax_fx.core.unchecked import unchecked
+from lerax_fx._core.arguments import bind_hyperparameters
+from lerax_fx._core.schedules import ScalarOrSchedule, as_schedule, scaled
+from lerax_fx._core.unchecked import unchecked
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Metrics, Scalar, Tree
 
@@ -52,13 +52,16 @@ class Loss(eqx.Module, Generic[D_contra]):
     __array_ufunc__ = None  # else numpy would multiply a loss entry by entry
 
     terms: tuple[Term, ...]
-    weights: tuple[ScalarLike, ...]
+    weights: tuple[ScalarOrSchedule, ...]
 
     @property
     def input_type(self) -> Any:
         """The type of data that the terms want: that of the first."""
         hints = get_type_hints(self.terms[0].function)
         return list(hints.values())[1]
+
+    def __str__(self) -> str:
+        return self.formula
 
     @property
     def formula(self) -> str:
@@ -93,12 +96,13 @@ class Loss(eqx.Module, Generic[D_contra]):
             return NotImplemented
         return Loss(self.terms + other.terms, self.weights + other.weights)
 
-    def __mul__(self, weight: ScalarLike) -> "Loss[D_contra]":
+    def __mul__(self, weight: ScalarOrSchedule) -> "Loss[D_contra]":
         if isinstance(weight, Loss):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
             return NotImplemented
         # An int would be structure; a weight is a number to be traced.
         weight = float(weight) if isinstance(weight, int) else weight
-        return Loss(self.terms, tuple(weight * own for own in self.weights))
+        weight = as_schedule(weight) if callable(weight) else weight
+        return Loss(self.terms, tuple(scaled(weight, own) for own in self.weights))
 
     __rmul__ = __mul__
 
@@ -151,7 +155,7 @@ def loss_term(
     return decorate
 
 
-def _is_one(weight: ScalarLike) -> bool:
+def _is_one(weight: ScalarOrSchedule) -> bool:
     return isinstance(weight, float) and weight == 1.0
 
 

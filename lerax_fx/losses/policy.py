@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import rlax
 
-from lerax_fx.core.bounds import Positive
+from lerax_fx._core.bounds import Positive
 from lerax_fx.data.estimates import Estimates
 from lerax_fx.losses.evaluation import PolicyEvaluation, evaluate_policy
 from lerax_fx.losses.loss import loss_term

@@ -1,7 +1,7 @@
 """The loss of PPO."""
 
-from lerax_fx.core.arguments import known_names
-from lerax_fx.core.bounds import NonNegative, Positive, check_number, declared_intervals
+from lerax_fx._core.arguments import known_names
+from lerax_fx._core.bounds import NonNegative, Positive, check_number, declared_intervals
 from lerax_fx.data.estimates import Estimates
 from lerax_fx.losses.loss import Loss
 from lerax_fx.losses.policy import clipped_surrogate, entropy
@@ -29,9 +29,11 @@ def ppo_loss(
     **Raises:** `HyperparameterError` for a value out of range.
     """
     intervals = declared_intervals(ppo_loss)
-    value_weight = check_number("ppo_loss: value_weight", value_weight, intervals["value_weight"])
+    value_weight = check_number(
+        "ppo_loss: value_weight", value_weight, intervals["value_weight"], schedule=True
+    )
     entropy_weight = check_number(
-        "ppo_loss: entropy_weight", entropy_weight, intervals["entropy_weight"]
+        "ppo_loss: entropy_weight", entropy_weight, intervals["entropy_weight"], schedule=True
     )
     return (
         clipped_surrogate(clip=clip)

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import rlax
 from jaxtyping import Array, Float
 
+from lerax_fx._core.bounds import Positive
 from lerax_fx.agents.action_values import action_values, check_choices
+from lerax_fx.agents.hidden_state import has_memory
 from lerax_fx.agents.remembered_values import check_remembered, values_along
-from lerax_fx.core.bounds import Positive
-from lerax_fx.core.memory import has_memory
 from lerax_fx.data.targets import Targets
 from lerax_fx.losses.loss import loss_term
 from lerax_fx.losses.weighting import priorities, weighted_mean

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lerax_fx._core.bounds import Fraction, Real
 from lerax_fx.agents.q_actor_critic import check_temperature
 from lerax_fx.agents.steps import over_steps
-from lerax_fx.core.bounds import Fraction, Real
 from lerax_fx.data.keyed_targets import KeyedTargets
 from lerax_fx.losses.deterministic_policy import held
 from lerax_fx.losses.loss import loss_term

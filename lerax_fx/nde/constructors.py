@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from lerax_fx._core.bounds import Interval, check_count, check_flag, check_number
 from lerax_fx.agents.activation import Activation
 from lerax_fx.agents.constructors.networks import ACTOR_GAIN, CRITIC_GAIN, torso_for
 from lerax_fx.agents.linear import Linear, orthogonal
 from lerax_fx.agents.mlp import HIDDEN_GAIN, MLP
 from lerax_fx.agents.policies import policy_for
 from lerax_fx.agents.recurrent import GRU
-from lerax_fx.core.bounds import Interval, check_count, check_flag, check_number
 from lerax_fx.environments.spaces_of import spaces_of
 from lerax_fx.errors import HyperparameterError, explain
 from lerax_fx.nde.cde_actor_critic import CDEActorCritic

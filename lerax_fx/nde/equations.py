@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lerax_fx.core.bounds import check_count
+from lerax_fx._core.bounds import check_count
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Tree
 

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float
 
+from lerax_fx._core.bounds import check_count
 from lerax_fx.agents.linear import orthogonal
-from lerax_fx.core.bounds import check_count
 from lerax_fx.types import Key, Scalar
 
 # How fast blocks forget at first, per unit of time: from within a step to hundreds of them.

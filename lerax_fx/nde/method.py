@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from lerax_fx.core.bounds import check_count
+from lerax_fx._core.bounds import check_count
 from lerax_fx.errors import HyperparameterError, explain
 from lerax_fx.nde.equations import CDE, SDE, AbstractEquation
 from lerax_fx.nde.explicit import explicit_interval

@@ -9,7 +9,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
-from lerax_fx.core.spec import spec
+from lerax_fx._core.arrays import spec
 from lerax_fx.errors import HyperparameterError, explain
 from lerax_fx.nde.equations import ODE, AbstractEquation
 from lerax_fx.nde.failure import OnFailure

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lerax_fx.core.transform import Step, Transform
-from lerax_fx.core.wiring import provided_by
+from lerax_fx._core.transform import Shapes, Step, Transform
+from lerax_fx._core.wiring import provided_by
 from lerax_fx.nde.equations import ODE, AbstractEquation
 from lerax_fx.nde.failure import OnFailure
 from lerax_fx.nde.method import Method, method
@@ -44,12 +44,8 @@ class NDESolve(Transform[Intervals, NDESolution]):
     method: Method
     equation: Callable[[Any], Any] = eqx.field(static=True)
 
-    @property
-    def name(self) -> str:
-        return "nde_solve"
-
-    def init(self, agent: Tree, key: Key) -> Tree:
-        del agent, key
+    def init(self, agent: Tree, data: Shapes, key: Key) -> Tree:
+        del agent, data, key
         return ()
 
     def update(self, agent: Tree, state: Tree, data: Intervals, key: Key) -> Step[NDESolution]:

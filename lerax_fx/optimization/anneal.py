@@ -6,12 +6,13 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import ArrayLike, ScalarLike
 
-from lerax_fx.core.arguments import known_names
-from lerax_fx.core.bounds import NonNegative, check_count, check_number, declared_intervals
+from lerax_fx._core.arguments import known_names
+from lerax_fx._core.bounds import NonNegative, check_count, check_number, declared_intervals
+from lerax_fx._core.schedules import Schedule
 
 
 @final
-class Anneal(eqx.Module):
+class Anneal(Schedule):
     """See [`anneal`][lerax_fx.anneal]."""
 
     value: ScalarLike

@@ -1,25 +1,22 @@
 """Gradient steps on a loss."""
 
-from collections.abc import Callable
+import dataclasses
 from typing import Any, TypeVar, final
 
 import equinox as eqx
 import jax
 import optax
 
+from lerax_fx._core.arguments import known_names
+from lerax_fx._core.transform import Shapes, Step, Transform
+from lerax_fx.agents.non_trainable import NonTrainable
 from lerax_fx.agents.packed import with_part
-from lerax_fx.core.arguments import known_names
-from lerax_fx.core.transform import Step, Transform
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.losses.loss import Loss
+from lerax_fx.optimization.optimizer import Optimizer, transformation_of
 from lerax_fx.types import Key, Metrics, Scalar, Tree
 
 D = TypeVar("D")
-
-
-def whole_agent(agent: Tree) -> Tree:
-    """The default of `where`: every floating-point array of the agent is trained."""
-    return agent
 
 
 @final
@@ -27,24 +24,17 @@ class Minimize(Transform[D, D]):
     """See [`minimize`][lerax_fx.minimize]."""
 
     loss: Loss[D]
-    optimizer: optax.GradientTransformation
-    where: Callable[[Any], Any] = eqx.field(static=True)
+    optimizer: Optimizer | optax.GradientTransformation
+    part: tuple[str, ...] = eqx.field(static=True)
 
     @property
-    def draws(self) -> int:
-        return 0
+    def types(self) -> tuple[Any, Any]:
+        return self.loss.input_type, self.loss.input_type
 
-    @property
-    def input_type(self) -> Any:
-        return self.loss.input_type
-
-    @property
-    def output_type(self) -> Any:
-        return self.loss.input_type
-
-    def init(self, agent: Tree, key: Key) -> Tree:
-        del key
-        return self.optimizer.init(self._split(agent)[0])
+    def init(self, agent: Tree, data: Shapes, key: Key) -> Tree:
+        del data, key
+        trained = self._split(agent)[0]
+        return self._transformation(trained).init(trained)
 
     def update(self, agent: Tree, state: Tree, data: D, key: Key) -> Step[D]:
         del key
@@ -54,77 +44,110 @@ class Minimize(Transform[D, D]):
             return self.loss(self._joined(agent, trained, fixed), data)
 
         gradient, metrics = jax.grad(objective, has_aux=True)(trained)
-        updates, state = self.optimizer.update(gradient, state, trained)
+        updates, state = self._transformation(trained).update(gradient, state, trained)
         trained = optax.apply_updates(trained, updates)
-        return Step(self._joined(agent, trained, fixed), state, data, metrics)
+        priority = metrics.pop("priority", None)
+        out: Any = data
+        if priority is not None:
+            out = dataclasses.replace(out, priority=priority)
+        return Step(self._joined(agent, trained, fixed), state, out, metrics)
+
+    def _transformation(self, trained: Tree) -> optax.GradientTransformation:
+        """Optax's, on one vector of all parameters where that is the same: a few operations
+        instead of dozens.
+        """
+        transformation = transformation_of(self.optimizer)
+        elementwise = isinstance(self.optimizer, Optimizer) and self.optimizer.elementwise
+        dtypes = {leaf.dtype for leaf in jax.tree.leaves(trained)}
+        return optax.flatten(transformation) if elementwise and len(dtypes) == 1 else transformation
 
     def _split(self, agent: Tree) -> tuple[Tree, Tree]:
-        """The arrays that are trained, and the rest of the part that `where` picks."""
-        try:
-            part = self.where(agent)
-        except AttributeError as error:
-            raise WiringError(
-                explain(
-                    "minimize: where",
-                    wanted="a function that picks a part of the agent",
-                    got=f"{error}",
-                    fix="Pick a field that the agent has.",
-                )
-            ) from error
-        trained, fixed = eqx.partition(part, eqx.is_inexact_array)
+        """The arrays that are trained, and the rest of the part that is."""
+        part = self._part(agent)
+        trainable = jax.tree.map(_trainable, part, is_leaf=_is_non_trainable)
+        trained, fixed = eqx.partition(part, trainable)
         if not jax.tree.leaves(trained):
             raise WiringError(
                 explain(
-                    "minimize: where",
+                    "minimize: part",
                     wanted="a part of the agent that holds floating-point arrays",
-                    got=f"a {type(part).__name__} without any",
-                    fix="Pick a part with parameters, or pass an agent that has some.",
+                    got=f"{', '.join(self.part) or 'an agent'} without any",
+                    fix="Name a part with parameters, or pass an agent that has some.",
                 )
             )
         return trained, fixed
 
+    def _part(self, agent: Any) -> Any:
+        """The agent, or a tuple of what `part` names of it."""
+        return tuple(_at(agent, path) for path in self.part) if self.part else agent
+
     def _joined(self, agent: Tree, trained: Tree, fixed: Tree) -> Tree:
         part = eqx.combine(trained, fixed)
-        return part if self.where is whole_agent else with_part(agent, self.where, part)
+        return with_part(agent, self._part, part) if self.part else part
+
+
+def _at(agent: Any, path: str) -> Any:
+    """What a path of fields, such as `"model/vector_field"`, leads to."""
+    part = agent
+    for name in path.split("/"):
+        if not hasattr(part, name):
+            raise WiringError(
+                explain(
+                    "minimize: part",
+                    wanted=f"a field of the agent, or a path of fields: {path!r}",
+                    got=f"a {type(part).__name__} without {name!r}",
+                    fix="Name a field that the agent has.",
+                )
+            )
+        part = getattr(part, name)
+    return part
+
+
+def _is_non_trainable(node: Any) -> bool:
+    return isinstance(node, NonTrainable)
+
+
+def _trainable(node: Any) -> bool:
+    return not _is_non_trainable(node) and eqx.is_inexact_array(node)
 
 
 @known_names
 def minimize(
     loss: Loss[D],
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizer | optax.GradientTransformation,
     *,
-    where: Callable[[Any], Any] = whole_agent,
+    part: str | tuple[str, ...] = (),
 ) -> Minimize[D]:
     """One step of `optimizer` along the gradient of `loss`; the data is given on unchanged.
 
-        minimize(ppo_loss(), optax.adam(2.5e-4))
-        minimize(critic_loss(), optax.adam(1e-3), where=lambda agent: agent.critic)
-
-    Any Optax optimiser will do, as Optax makes it. The floats in it are hyperparameters:
-    a new learning rate costs no compilation.
+        minimize(ppo_loss(), optimizer(optax.adam, 2.5e-4))
+        minimize(critic_loss(), optimizer(optax.adam, 1e-3), part="critic")
 
     **Arguments:**
 
     - `loss`: a [`Loss`][lerax_fx.Loss].
-    - `optimizer`: an Optax gradient transformation.
-    - `where`: picks the part of the agent that is trained, by default all of it.
+    - `optimizer`: an [`optimizer`][lerax_fx.optimizer], whose floats are hyperparameters, or an
+      Optax gradient transformation, which is structure.
+    - `part`: the part of the agent that is trained, by default all of it: the name of a field,
+      a path of fields such as `"model/vector_field"`, or a tuple of these. Only floating-point
+      arrays are trained, and none in a [`NonTrainable`][lerax_fx.agents.NonTrainable].
 
     Metrics: `loss`, and the value of each of its terms, unweighted, by name.
 
     **Raises:** `WiringError` if `loss` or `optimizer` is something else, and, when traced,
-    if `where` picks nothing that can be trained.
+    if `part` names nothing that can be trained.
     """
     if not isinstance(loss, Loss):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
         fix = "Call the loss to make it, for instance fx.ppo_loss()."
         got = f"{getattr(loss, '__name__', type(loss).__name__)}"
         raise WiringError(explain("minimize: loss", wanted="a Loss", got=got, fix=fix))
-    if not isinstance(optimizer, optax.GradientTransformation):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
+    if not isinstance(optimizer, Optimizer | optax.GradientTransformation):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
         raise WiringError(
             explain(
                 "minimize: optimizer",
                 wanted="an Optax gradient transformation",
                 got=f"{optimizer!r}",
-                fix="Pass for instance optax.adam(3e-4).",
+                fix="Pass for instance fx.optimizer(optax.adam, 3e-4).",
             )
         )
-    return Minimize(loss, optimizer, where)
+    return Minimize(loss, optimizer, (part,) if isinstance(part, str) else part)

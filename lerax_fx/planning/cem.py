@@ -10,8 +10,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from lerax_fx.core.arguments import known_names
-from lerax_fx.core.bounds import check_count
+from lerax_fx._core.arguments import known_names
+from lerax_fx._core.bounds import check_count
 from lerax_fx.errors import HyperparameterError, explain
 from lerax_fx.types import Key, Scalar
 

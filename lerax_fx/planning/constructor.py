@@ -5,12 +5,12 @@ from typing import Any
 
 import jax
 
+from lerax_fx._core.arguments import known_names
+from lerax_fx._core.bounds import Interval, check_count, check_flag, check_number
 from lerax_fx.agents.activation import Activation
 from lerax_fx.agents.constructors.networks import hidden_sizes
 from lerax_fx.agents.mlp import MLP
 from lerax_fx.agents.policies.action_bounds import action_bounds
-from lerax_fx.core.arguments import known_names
-from lerax_fx.core.bounds import Interval, check_count, check_flag, check_number
 from lerax_fx.environments.spaces_of import spaces_of
 from lerax_fx.errors import HyperparameterError, explain
 from lerax_fx.nde.dynamics import Dynamics, RewardFunction

@@ -7,10 +7,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from lerax_fx._core.arguments import known_names
+from lerax_fx._core.bounds import check_count
+from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx.agents.remembered_values import check_remembered
-from lerax_fx.core.arguments import known_names
-from lerax_fx.core.bounds import check_count
-from lerax_fx.core.transform import Step, Transform
 from lerax_fx.data.transitions import Transitions
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Key, Tree
@@ -22,12 +22,8 @@ class BurnIn(Transform[Transitions, Transitions]):
 
     steps: int = eqx.field(static=True)
 
-    @property
-    def draws(self) -> int:
-        return 0
-
-    def init(self, agent: Tree, key: Key) -> tuple[()]:
-        del agent, key
+    def init(self, agent: Tree, data: Shapes, key: Key) -> tuple[()]:
+        del agent, data, key
         return ()
 
     def update(

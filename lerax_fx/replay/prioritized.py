@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lerax_fx.core.arguments import known_names
-from lerax_fx.core.bounds import Fraction, Interval, Positive, check_number
-from lerax_fx.core.saturating import saturating_sum
-from lerax_fx.exploration.exploration import Scheduled, check_scheduled, scheduled
+from lerax_fx._core.arguments import known_names
+from lerax_fx._core.bounds import Fraction, Interval, Positive, check_number
+from lerax_fx._core.runner import safe_increment
+from lerax_fx._core.schedules import ScalarOrSchedule, value_at
 from lerax_fx.replay.ring import Ring
 from lerax_fx.replay.sampling import AbstractSampling, Drawn
 from lerax_fx.replay.sum_tree import SumTree
@@ -37,7 +37,7 @@ class Prioritized(AbstractSampling):
     """See [`prioritized`][lerax_fx.prioritized]."""
 
     exponent: Fraction
-    importance: Scheduled
+    importance: ScalarOrSchedule
     epsilon: Positive
 
     @property
@@ -54,7 +54,7 @@ class Prioritized(AbstractSampling):
         priority = jnp.where(ring.begins_window(age, length), state.largest**self.exponent, 0.0)
         places = ring.places_of(age)
         tree = state.tree.set(places.ravel(), jnp.repeat(priority, ring.num_envs))
-        steps = saturating_sum(state.steps, count * ring.num_envs)
+        steps = safe_increment(state.steps, count * ring.num_envs)
         return Priorities(tree, state.largest, steps)
 
     def draw(
@@ -62,7 +62,7 @@ class Prioritized(AbstractSampling):
     ) -> Drawn:
         del ring, length
         first = state.tree.draw(ahead, shape[0] * shape[1]).reshape(shape)
-        importance = scheduled("prioritized: importance", self.importance, state.steps)
+        importance = value_at("prioritized: importance", self.importance, state.steps)
         return Drawn(first, importance_weights(state.tree.at(first), importance))
 
     def learned(
@@ -94,7 +94,7 @@ def importance_weights(
 
 @known_names
 def prioritized(
-    *, exponent: Fraction = 0.6, importance: Scheduled = 0.4, epsilon: Positive = 1e-6
+    *, exponent: Fraction = 0.6, importance: ScalarOrSchedule = 0.4, epsilon: Positive = 1e-6
 ) -> Prioritized:
     """For [`replay`][lerax_fx.replay]: windows in proportion to a power of their priority.
 
@@ -124,7 +124,12 @@ def prioritized(
     """
     unit = Interval(0.0, 1.0)
     return Prioritized(
-        check_number("prioritized: exponent", exponent, unit),
-        check_scheduled("prioritized: importance", importance, unit),
-        check_number("prioritized: epsilon", epsilon, Interval(0.0, open_low=True, open_high=True)),
+        check_number("prioritized: exponent", exponent, unit, schedule=True),
+        check_number("prioritized: importance", importance, unit, schedule=True),
+        check_number(
+            "prioritized: epsilon",
+            epsilon,
+            Interval(0.0, open_low=True, open_high=True),
+            schedule=True,
+        ),
     )

@@ -6,14 +6,14 @@ from typing import Any, final
 import equinox as eqx
 import jax
 
-from lerax_fx.core.arguments import known_names
-from lerax_fx.core.axes import common_axes
-from lerax_fx.core.bounds import check_count, check_flag
-from lerax_fx.core.repeat import mean_over_time
-from lerax_fx.core.scan import scan
-from lerax_fx.core.transform import Inside, Step, Transform
-from lerax_fx.core.when import Changing, when
-from lerax_fx.core.wiring import check_is_transform, check_within
+from lerax_fx._core.arguments import known_names
+from lerax_fx._core.arrays import common_axes
+from lerax_fx._core.bounds import check_count, check_flag
+from lerax_fx._core.chain import as_chain
+from lerax_fx._core.scan import Carry, conditional_update, scan
+from lerax_fx._core.transform import Shapes, Step, Transform
+from lerax_fx._core.wiring import check_inner
+from lerax_fx._core.wrapper import Wrapper, mean_over_time
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.data.transitions import Transitions
 from lerax_fx.errors import HyperparameterError, WiringError, explain
@@ -22,7 +22,7 @@ from lerax_fx.replay.sampling import AbstractSampling, Drawn
 from lerax_fx.replay.uniform import uniform
 from lerax_fx.types import Key, Metrics, Tree
 
-_PRIORITY = "priority"  # a metric
+_PRIORITY = "priority"
 
 
 @final
@@ -45,10 +45,9 @@ class ReplayAhead(eqx.Module):
 
 
 @final
-class Replay(Transform[Rollout, Rollout]):
+class Replay(Wrapper[Rollout, Rollout]):
     """See [`replay`][lerax_fx.replay]."""
 
-    inner: Transform[Transitions, Any]
     capacity: int = eqx.field(static=True)
     batch_size: int = eqx.field(static=True)
     warmup: int = eqx.field(static=True)
@@ -58,26 +57,17 @@ class Replay(Transform[Rollout, Rollout]):
     observations: int | None = eqx.field(static=True, default=None)
     memory: bool = eqx.field(static=True, default=True)
 
-    @property
-    def keeps_data(self) -> bool:
-        return True
-
-    def init(self, agent: Tree, key: Key) -> Tree:
-        raise WiringError(
-            explain(
-                "replay: init",
-                wanted="to know what will come",
-                got="no data",
-                fix="Put it in a chain behind fx.rollout(...), or call init_for with the data.",
-            )
-        )
-
-    def init_for(self, agent: Tree, key: Key, data: Rollout) -> ReplayState:
-        like = jax.eval_shape(self._steps, data)
+    def init(self, agent: Tree, data: Shapes, key: Key) -> ReplayState:
+        like = jax.eval_shape(self._steps, data())
         axes = common_axes("replay: data", like.without_memory, 2)
         ring = Ring.empty(like, self._rows(*axes), self._observations(like, *axes))
         self._check_length(ring.stride)
-        return ReplayState(ring, self.inner.init(agent, key), self.sampling.init(ring))
+        sampling = self.sampling.init(ring)
+
+        def batch() -> Transitions:
+            return jax.eval_shape(self._batch, ring, sampling, key)
+
+        return ReplayState(ring, self.inner.init(agent, batch, key), sampling)
 
     def draw_ahead(self, key: Key) -> ReplayAhead:
         sample_key, learn_key = jax.random.split(key)
@@ -98,20 +88,19 @@ class Replay(Transform[Rollout, Rollout]):
         drawn = self.sampling.draw(sampling, ring, self.length, ahead.sample, shape)
         batches = self._windows(ring, drawn)
 
-        def learn(changing: Changing, xs: Any) -> tuple[Changing, Metrics]:
-            batch, chance = xs
-            step = self.inner.update(*changing, batch, chance)
-            return (step.agent, step.state), step.metrics
+        def learn(carry: Carry, xs: Any) -> tuple[Carry, tuple[Metrics, Metrics]]:
+            batch, draws = xs
+            step = self.inner.update(*carry, batch, draws)
+            return (step.agent, step.state), (step.metrics, self._priority(step.out))
 
-        def run(changing: Changing) -> tuple[Changing, Metrics]:
-            changing, metrics = scan(learn, changing, (batches, ahead.learn))
-            metrics, priority = self._priority(metrics)
-            return changing, {**mean_over_time(metrics), **priority}
+        def run(carry: Carry) -> tuple[Carry, Metrics]:
+            carry, (metrics, priority) = scan(learn, carry, (batches, ahead.learn))
+            return carry, {**mean_over_time(metrics), **priority}
 
         steps = ring.rows * ring.num_envs
         warm = ring.filled * ring.num_envs >= min(self.warmup, steps)
         warm &= ring.remembered >= self.length
-        (agent, inner), metrics = when(warm, run, (agent, state.inner))
+        (agent, inner), metrics = conditional_update(warm, run, (agent, state.inner))
         if self.sampling.wants_priorities:
             sampling = self.sampling.learned(sampling, drawn.first, metrics.pop(_PRIORITY))
         if self.observations is not None:
@@ -122,19 +111,12 @@ class Replay(Transform[Rollout, Rollout]):
         steps = Transitions.of(data)
         return steps if self.memory else steps.without_memory
 
-    def inside(self, agent: Tree, state: ReplayState, data: Rollout, key: Key) -> Inside:
-        return Inside(self.inner, state.inner, self._batch(state, key))
-
-    def _batch(self, state: ReplayState, key: Key) -> Any:
-        """What the inner transform gets, in shapes alone."""
-
-        def batch(state: ReplayState, key: Key) -> Transitions:
-            shape = 1, self.batch_size
-            ahead = self.sampling.draw_ahead(key, shape)
-            drawn = self.sampling.draw(state.sampling, state.ring, self.length, ahead, shape)
-            return jax.tree.map(lambda x: x[0], self._windows(state.ring, drawn))
-
-        return eqx.filter_eval_shape(batch, state, key)
+    def _batch(self, ring: Ring, sampling: Tree, key: Key) -> Transitions:
+        """What the inner transform gets."""
+        shape = 1, self.batch_size
+        ahead = self.sampling.draw_ahead(key, shape)
+        drawn = self.sampling.draw(sampling, ring, self.length, ahead, shape)
+        return jax.tree.map(lambda x: x[0], self._windows(ring, drawn))
 
     def _windows(self, ring: Ring, drawn: Drawn) -> Transitions:
         """What was drawn, `(updates, batch, length)`."""
@@ -142,29 +124,26 @@ class Replay(Transform[Rollout, Rollout]):
         memory = ring.memory_before(drawn.first)
         return dataclasses.replace(steps, weight=drawn.weight, memory=memory)
 
-    def _priority(self, metrics: Metrics) -> tuple[Metrics, Metrics]:
-        """The metrics without the priorities, and these, of `(updates, batch)`.
+    def _priority(self, out: Any) -> Metrics:
+        """The new priority of each window, if the sampling wants them.
 
-        **Raises:** `WiringError` if they are wanted, and not reported once.
+        **Raises:** `WiringError` if they are not in what the inner transform gives.
         """
         if not self.sampling.wants_priorities:
-            return metrics, {}
-        found = [name for name in metrics if name.split("/")[-1] == _PRIORITY]
-        wanted = self.updates_per_step, self.batch_size
-        shapes = [metrics[name].shape for name in found]
-        if shapes != [wanted]:
-            got = {n: s[1:] for n, s in zip(found, shapes, strict=True)} or list(metrics) or "none"
-            raise WiringError(
-                explain(
-                    "replay: sampling",
-                    wanted=f"an inner transform that reports a metric {_PRIORITY!r} once, of "
-                    f"shape {wanted[1:]}",
-                    got=f"{got}",
-                    fix="Learn within by a loss that reports it, such as fx.q_loss(); report it "
-                    "in the metrics of your own stage; or draw with sampling=fx.uniform().",
-                )
+            return {}
+        priority, wanted = getattr(out, "priority", None), (self.batch_size,)
+        if priority is not None and priority.shape == wanted:
+            return {_PRIORITY: priority}
+        raise WiringError(
+            explain(
+                "replay: sampling",
+                wanted=f"an inner transform that gives data with a `priority` of shape {wanted}",
+                got=f"a {type(out).__name__} with "
+                + ("none" if priority is None else f"one of shape {priority.shape}"),
+                fix="Learn within by a loss that sets it, such as fx.q_loss(); set it in what your "
+                "own stage gives; or draw with sampling=fx.uniform().",
             )
-        return {k: v for k, v in metrics.items() if k not in found}, {_PRIORITY: metrics[found[0]]}
+        )
 
     def _check_length(self, stride: int) -> None:
         if self.length < stride:
@@ -267,8 +246,8 @@ def replay(
     other data than transitions, or, when traced, if it does not report the priorities that the
     sampling wants, or if next observations to be looked up are of other shapes or types.
     """
-    check_is_transform("replay: inner", inner)
-    check_within("replay", inner, Transitions)
+    inner = as_chain(inner, "replay: inner")
+    check_inner("replay", inner, Transitions)
     capacity = check_count("replay: capacity", capacity)
     batch_size = check_count("replay: batch_size", batch_size)
     if warmup is None:

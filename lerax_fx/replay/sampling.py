@@ -6,6 +6,7 @@ from typing import final
 import equinox as eqx
 from jaxtyping import Array, Float, Int
 
+from lerax_fx._core.schedules import EvaluatesSchedules
 from lerax_fx.replay.ring import Ring
 from lerax_fx.types import Key, Tree
 
@@ -22,7 +23,7 @@ class Drawn(eqx.Module):
     weight: Float[Array, "updates batch"] | None
 
 
-class AbstractSampling(eqx.Module):
+class AbstractSampling(EvaluatesSchedules):
     """Which windows are drawn, and what is kept to know it."""
 
     @property

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import jax
 
+from lerax_fx._core.bounds import Fraction
 from lerax_fx.agents.steps import over_steps
-from lerax_fx.core.bounds import Fraction
 from lerax_fx.data.targets import Targets
 from lerax_fx.data.transitions import Transitions
 from lerax_fx.targets.td_target import bootstrap_each

@@ -7,10 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lerax_fx.agents.policies.deterministic import DeterministicAction
-from lerax_fx.agents.q_actor_critic import check_q_actor_critic
-from lerax_fx.core.arguments import known_names
-from lerax_fx.core.bounds import (
+from lerax_fx._core.arguments import known_names
+from lerax_fx._core.bounds import (
     Fraction,
     Interval,
     NonNegative,
@@ -18,7 +16,9 @@ from lerax_fx.core.bounds import (
     check_count,
     check_number,
 )
-from lerax_fx.core.transform import Step, Transform
+from lerax_fx._core.transform import Shapes, Step, Transform
+from lerax_fx.agents.policies.deterministic import DeterministicAction
+from lerax_fx.agents.q_actor_critic import check_q_actor_critic
 from lerax_fx.data.targets import Targets
 from lerax_fx.data.transitions import Transitions
 from lerax_fx.errors import WiringError, explain
@@ -38,12 +38,8 @@ class DeterministicTarget(Transform[Transitions, Targets]):
     clip: Positive
     follow: AbstractTargetUpdate
 
-    @property
-    def draws(self) -> int:
-        return 0 if self.noise is None else 1
-
-    def init(self, agent: Tree, key: Key) -> TargetState:
-        del key
+    def init(self, agent: Tree, data: Shapes, key: Key) -> TargetState:
+        del data, key
         check_q_actor_critic("deterministic_target", agent)
         return start_following(agent)
 
@@ -120,9 +116,11 @@ def deterministic_target(
     """
     where = "deterministic_target"
     return DeterministicTarget(
-        check_number(f"{where}: discount", discount, Interval(0.0, 1.0)),
+        check_number(f"{where}: discount", discount, Interval(0.0, 1.0), schedule=True),
         check_count(f"{where}: n", n),
-        None if noise is None else check_number(f"{where}: noise", noise, Interval(0.0)),
-        check_number(f"{where}: clip", clip, Interval(0.0, open_low=True)),
+        None
+        if noise is None
+        else check_number(f"{where}: noise", noise, Interval(0.0), schedule=True),
+        check_number(f"{where}: clip", clip, Interval(0.0, open_low=True), schedule=True),
         checked_update(f"{where}: update", update),
     )

@@ -6,11 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from lerax_fx._core.arguments import known_names
+from lerax_fx._core.bounds import Fraction, Interval, check_count, check_flag, check_number
+from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx.agents.action_values import action_values
 from lerax_fx.agents.returns import return_distributions, returns_of_action
-from lerax_fx.core.arguments import known_names
-from lerax_fx.core.bounds import Fraction, Interval, check_count, check_flag, check_number
-from lerax_fx.core.transform import Step, Transform
 from lerax_fx.data.distribution_targets import DistributionTargets
 from lerax_fx.data.transitions import Transitions
 from lerax_fx.targets.network import AbstractTargetUpdate, checked_update
@@ -27,16 +27,8 @@ class DistributionalTDTarget(Transform[Transitions, DistributionTargets]):
     double: bool = eqx.field(static=True)
     follow: AbstractTargetUpdate
 
-    @property
-    def name(self) -> str:
-        return "distributional_td_target"
-
-    @property
-    def draws(self) -> int:
-        return 0
-
-    def init(self, agent: Tree, key: Key) -> TargetState:
-        del key
+    def init(self, agent: Tree, data: Shapes, key: Key) -> TargetState:
+        del data, key
         return start_following(agent)
 
     def update(
@@ -89,7 +81,9 @@ def distributional_td_target(
     distributions of the return.
     """
     return DistributionalTDTarget(
-        check_number("distributional_td_target: discount", discount, Interval(0.0, 1.0)),
+        check_number(
+            "distributional_td_target: discount", discount, Interval(0.0, 1.0), schedule=True
+        ),
         check_count("distributional_td_target: n", n),
         check_flag("distributional_td_target: double", double),
         checked_update("distributional_td_target: update", update),

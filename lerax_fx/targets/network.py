@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from lerax_fx.core.arguments import known_names
-from lerax_fx.core.bounds import Fraction, Interval, check_count, check_number
+from lerax_fx._core.arguments import known_names
+from lerax_fx._core.bounds import Fraction, Interval, check_count, check_number
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Count, Tree
 
@@ -47,7 +47,8 @@ class Polyak(AbstractTargetUpdate):
         def follow(online: Any, target: Any) -> Any:
             if not jnp.issubdtype(target.dtype, jnp.inexact):
                 return jnp.where(due, online, target)
-            return optax.incremental_update(online, target, step_size).astype(target.dtype)
+            new: Any = optax.incremental_update(online, target, step_size)
+            return new.astype(target.dtype)
 
         return jax.tree.map(follow, online, target)
 
@@ -96,5 +97,5 @@ def polyak(step_size: Fraction, *, period: int = 1) -> Polyak:
     **Raises:** `HyperparameterError` if `step_size` is not in [0, 1], or `period` is not an
     int of at least 1.
     """
-    size = check_number("polyak: step_size", step_size, Interval(0.0, 1.0))
+    size = check_number("polyak: step_size", step_size, Interval(0.0, 1.0), schedule=True)
     return Polyak(size, check_count("polyak: period", period))

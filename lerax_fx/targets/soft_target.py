@@ -5,11 +5,11 @@ from typing import Any, final
 import equinox as eqx
 import jax.numpy as jnp
 
+from lerax_fx._core.arguments import known_names
+from lerax_fx._core.bounds import Fraction, Interval, check_count, check_number
+from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx.agents.packed import with_part
 from lerax_fx.agents.q_actor_critic import check_temperature
-from lerax_fx.core.arguments import known_names
-from lerax_fx.core.bounds import Fraction, Interval, check_count, check_number
-from lerax_fx.core.transform import Step, Transform
 from lerax_fx.data.targets import Targets
 from lerax_fx.data.transitions import Transitions
 from lerax_fx.targets.bootstrapped import bootstrapped
@@ -26,8 +26,8 @@ class SoftTarget(Transform[Transitions, Targets]):
     n: int = eqx.field(static=True)
     follow: AbstractTargetUpdate
 
-    def init(self, agent: Any, key: Key) -> TargetState:
-        del key
+    def init(self, agent: Any, data: Shapes, key: Key) -> TargetState:
+        del data, key
         check_temperature("soft_target", agent)
         return start_following(agent.critic)
 
@@ -73,7 +73,7 @@ def soft_target(
     a temperature.
     """
     return SoftTarget(
-        check_number("soft_target: discount", discount, Interval(0.0, 1.0)),
+        check_number("soft_target: discount", discount, Interval(0.0, 1.0), schedule=True),
         check_count("soft_target: n", n),
         checked_update("soft_target: update", update),
     )

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from lerax_fx._core.arguments import known_names
+from lerax_fx._core.bounds import Fraction, Interval, check_count, check_flag, check_number
+from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx.agents.action_values import action_values
+from lerax_fx.agents.hidden_state import has_memory
 from lerax_fx.agents.remembered_values import check_remembered, values_after
-from lerax_fx.core.arguments import known_names
-from lerax_fx.core.bounds import Fraction, Interval, check_count, check_flag, check_number
-from lerax_fx.core.memory import has_memory
-from lerax_fx.core.transform import Step, Transform
 from lerax_fx.data.durations import durations
 from lerax_fx.data.targets import Targets
 from lerax_fx.data.transitions import Transitions
@@ -52,16 +52,8 @@ class TDTarget(Transform[Transitions, Targets]):
     double: bool = eqx.field(static=True)
     follow: AbstractTargetUpdate
 
-    @property
-    def name(self) -> str:
-        return "td_target"
-
-    @property
-    def draws(self) -> int:
-        return 0
-
-    def init(self, agent: Tree, key: Key) -> TargetState:
-        del key
+    def init(self, agent: Tree, data: Shapes, key: Key) -> TargetState:
+        del data, key
         return start_following(agent)
 
     def update(self, agent: Tree, state: TargetState, data: Transitions, key: Key) -> Step[Targets]:
@@ -194,7 +186,7 @@ def td_target(
     values.
     """
     return TDTarget(
-        check_number("td_target: discount", discount, Interval(0.0, 1.0)),
+        check_number("td_target: discount", discount, Interval(0.0, 1.0), schedule=True),
         check_count("td_target: n", n),
         check_flag("td_target: double", double),
         checked_update("td_target: update", update),

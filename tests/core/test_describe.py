@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from lerax_fx.describe import rows_of
 
 import lerax_fx as fx
-from lerax_fx.describe import rows_of
 from recipes import dqn, ppo
 
 KEY = jax.random.key(0)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lerax_fx.core.hyperparameters import partition
+from lerax_fx._core.hyperparameters import partition
 from lerax_fx.environments import Box, Discrete, Env, check_env, make
 from lerax_fx.errors import EnvironmentSetupError
 

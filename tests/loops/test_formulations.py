@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import lerax_fx as fx
-from lerax_fx.core.minibatch import minibatch
 from lerax_fx.losses.evaluation import evaluate_rollout
+from lerax_fx.optimization.minibatch import minibatch
 
 KEY = jax.random.key(0)
 

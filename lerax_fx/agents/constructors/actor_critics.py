@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import jax
 
+from lerax_fx._core.bounds import check_count
 from lerax_fx.agents.activation import Activation
 from lerax_fx.agents.constructors.networks import (
     ACTOR_GAIN,
@@ -22,7 +23,6 @@ from lerax_fx.agents.mlp import HIDDEN_GAIN, MLP
 from lerax_fx.agents.policies import policy_for
 from lerax_fx.agents.recurrent import GRU
 from lerax_fx.agents.recurrent_actor_critic import RecurrentActorCritic
-from lerax_fx.core.bounds import check_count
 from lerax_fx.environments.spaces_of import spaces_of
 from lerax_fx.errors import HyperparameterError, explain
 from lerax_fx.types import Key

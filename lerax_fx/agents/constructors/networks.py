@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+from lerax_fx._core.bounds import check_count
 from lerax_fx.agents.activation import Activation
 from lerax_fx.agents.convolution import CNN
 from lerax_fx.agents.encoding import Encoding, image_encoding, is_image, vector_encoding
 from lerax_fx.agents.mlp import HIDDEN_GAIN, MLP
-from lerax_fx.core.bounds import check_count
 from lerax_fx.environments.spaces import Space
 from lerax_fx.types import Key
 

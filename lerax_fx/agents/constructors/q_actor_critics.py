@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lerax_fx._core.bounds import Interval, Positive, check_count, check_counts, check_number
 from lerax_fx.agents.activation import Activation
 from lerax_fx.agents.constructors.networks import ACTOR_GAIN, network_for
 from lerax_fx.agents.critics import Critics
@@ -21,7 +22,6 @@ from lerax_fx.agents.policies import (
     action_bounds,
 )
 from lerax_fx.agents.q_actor_critic import QActorCritic
-from lerax_fx.core.bounds import Interval, Positive, check_count, check_counts, check_number
 from lerax_fx.environments.spaces import Discrete, Space
 from lerax_fx.environments.spaces_of import spaces_of
 from lerax_fx.types import Key, Scalar

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from lerax_fx._core.bounds import check_count, check_counts, check_flag
 from lerax_fx.agents.activation import Activation
 from lerax_fx.agents.constructors.networks import network_for, torso_for
 from lerax_fx.agents.distributional_q_agent import DistributionalQAgent
@@ -13,7 +14,6 @@ from lerax_fx.agents.linear import Linear, orthogonal
 from lerax_fx.agents.q_agent import QAgent
 from lerax_fx.agents.recurrent import GRU
 from lerax_fx.agents.recurrent_q_agent import RecurrentQAgent
-from lerax_fx.core.bounds import check_count, check_counts, check_flag
 from lerax_fx.environments.spaces import Discrete, Space
 from lerax_fx.environments.spaces_of import spaces_of
 from lerax_fx.errors import HyperparameterError, WiringError, explain

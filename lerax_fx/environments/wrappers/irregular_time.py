@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from lerax_fx.core.bounds import check_count
+from lerax_fx._core.bounds import check_count
 from lerax_fx.data.timed import Timed
 from lerax_fx.environments.env import Env
 from lerax_fx.environments.make import make

@@ -5,7 +5,7 @@ from typing import Any, final
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lerax_fx.core.bounds import Interval, check_number
+from lerax_fx._core.bounds import Interval, check_number
 from lerax_fx.environments.env import Env
 from lerax_fx.environments.make import make
 from lerax_fx.environments.running_statistics import RunningStatistics

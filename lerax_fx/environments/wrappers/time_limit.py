@@ -5,7 +5,7 @@ from typing import Any, final
 import equinox as eqx
 import jax.numpy as jnp
 
-from lerax_fx.core.bounds import check_count
+from lerax_fx._core.bounds import check_count
 from lerax_fx.environments.env import Env
 from lerax_fx.environments.make import make
 from lerax_fx.environments.wrappers.wrapper import AbstractWrapper, WrapperState

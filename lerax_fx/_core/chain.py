@@ -1,21 +1,16 @@
 """Chains: transforms one after another, themselves a transform."""
 
 import functools
+import zlib
+from collections.abc import Iterator
 from typing import Any, TypeVar, final, overload
 
 import equinox as eqx
 import jax
 
-from lerax_fx.core.checked import Checked
-from lerax_fx.core.names import filed, merged, unique_names
-from lerax_fx.core.transform import In_contra, Out_co, Step, Transform
-from lerax_fx.core.wiring import (
-    check_input,
-    check_is_transform,
-    check_neighbours,
-    check_step,
-    stage_context,
-)
+from lerax_fx._core.runner import Place, draw_stage, init_stage, run_stage
+from lerax_fx._core.transform import In_contra, Out_co, Shapes, Step, Transform
+from lerax_fx._core.wiring import check_is_transform, check_neighbours
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Key, Metrics, Tree
 
@@ -34,8 +29,71 @@ AnyTransform = Transform[Any, Any]
 
 
 @final
-class ChainAhead(eqx.Module):
-    """What chance decides in a chain: in each of its `stages`, in order."""
+class ChainState:
+    """The states of a chain's stages, by name: `state["rollout"]`. A path reaches into those
+    within: `state["learn/minimize"]`.
+    """
+
+    def __init__(self, states: dict[str, Tree]):
+        self._states = states
+
+    def __getitem__(self, path: str) -> Tree:
+        """The state of a stage. **Raises:** `WiringError` if there is none of that name."""
+        head, _, rest = path.partition("/")
+        if head not in self._states:
+            raise WiringError(
+                explain(
+                    "state",
+                    wanted=f"one of {', '.join(map(repr, self._states))}",
+                    got=repr(head),
+                    fix="Index it by the name of a stage.",
+                )
+            )
+        found = self._states[head]
+        return _within(found)[rest] if rest else found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._states)
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def __repr__(self) -> str:
+        return f"ChainState({self._states!r})"
+
+    def replace(self, name: str, state: Tree) -> "ChainState":
+        """With the state of one stage replaced."""
+        self[name]
+        return ChainState({**self._states, name: state})
+
+
+def _within(state: Tree) -> Tree:
+    """The chain's state in that of a wrapper."""
+    while not isinstance(state, ChainState) and hasattr(state, "inner"):
+        state = state.inner
+    return state
+
+
+def _flatten(state: ChainState) -> tuple[tuple[Tree, ...], tuple[str, ...]]:
+    names = tuple(state)
+    return tuple(state[name] for name in names), names
+
+
+def _flatten_with_keys(state: ChainState) -> tuple[Any, tuple[str, ...]]:
+    names = tuple(state)
+    return tuple((jax.tree_util.DictKey(name), state[name]) for name in names), names
+
+
+def _unflatten(names: tuple[str, ...], states: Any) -> ChainState:
+    return ChainState(dict(zip(names, states, strict=True)))
+
+
+jax.tree_util.register_pytree_with_keys(ChainState, _flatten_with_keys, _unflatten, _flatten)
+
+
+@final
+class ChainDraws(eqx.Module):
+    """What the stages of a chain draw ahead, in order."""
 
     stages: tuple[Tree, ...]
 
@@ -53,22 +111,16 @@ class Chain(Transform[In_contra, Out_co]):
         return unique_names(self.stages, self.labels)
 
     @property
-    def draws(self) -> int:
-        return sum(stage.draws for stage in self.stages)
-
-    @property
-    def input_type(self) -> Any:
-        return self.stages[0].input_type if self.stages else Any
-
-    @property
-    def output_type(self) -> Any:
-        return self.stages[-1].output_type if self.stages else Any
+    def types(self) -> tuple[Any, Any]:
+        if not self.stages:
+            return Any, Any
+        return self.stages[0].types[0], self.stages[-1].types[1]
 
     def __len__(self) -> int:
         return len(self.stages)
 
     def __getitem__(self, which: int | str) -> AnyTransform:
-        """A stage by its position or its name; `"outer/inner"` reaches into a named chain.
+        """A stage by its position or its name; `"outer/inner"` reaches into those within.
 
         **Raises:** `WiringError` if there is none.
         """
@@ -78,7 +130,11 @@ class Chain(Transform[In_contra, Out_co]):
             head, _, rest = which.partition("/")
             if head in self.names:
                 stage = self.stages[self.names.index(head)]
-                return stage[rest] if rest and isinstance(stage, Chain) else stage
+                if not rest:
+                    return stage
+                within = stage if isinstance(stage, Chain) else getattr(stage, "inner", None)
+                if isinstance(within, Chain):
+                    return within[rest]
         raise WiringError(
             explain(
                 "chain",
@@ -88,102 +144,118 @@ class Chain(Transform[In_contra, Out_co]):
             )
         )
 
-    @property
-    def keeps_data(self) -> bool:
-        return any(stage.keeps_data for stage in self.stages)
+    def init(self, agent: Tree, data: Shapes, key: Key) -> ChainState:
+        states: dict[str, Tree] = {}
+        for place, stage in self._places():
+            own_key = stage_key(key, place.name)
+            states[place.name] = init_stage(stage, place, agent, data, own_key)
+            data = _shapes_after(stage, place, agent, states[place.name], data, own_key)
+        return ChainState(states)
 
-    def init(self, agent: Tree, key: Key) -> Tree:
-        return self._init(agent, self._keys(key), None)
-
-    def init_for(self, agent: Tree, key: Key, data: Any) -> Tree:
-        return self._init(agent, self._keys(key), data)
-
-    def draw_ahead(self, key: Key) -> ChainAhead:
-        return self._draw_ahead(self._keys(key))
+    def draw_ahead(self, key: Key) -> ChainDraws:
+        return ChainDraws(
+            tuple(
+                draw_stage(stage, place, stage_key(key, place.name))
+                for place, stage in self._places()
+            )
+        )
 
     def update(
-        self, agent: Tree, state: Tree, data: In_contra, key: Key | ChainAhead
+        self, agent: Tree, state: ChainState, data: In_contra, key: Key | ChainDraws
     ) -> Step[Out_co]:
-        ahead = key if isinstance(key, ChainAhead) else self.draw_ahead(key)
+        draws = key if isinstance(key, ChainDraws) else self.draw_ahead(key)
+        self._check_state(state)
         out: Any = data
-        states: list[Tree] = []
+        states: dict[str, Tree] = {}
         metrics: Metrics = {}
-        giver: str | None = None
-        rows = zip(self.stages, self.names, state, ahead.stages, strict=True)
-        for position, (stage, name, stage_state, chance) in enumerate(rows):
-            step = self._run(position, name, giver, agent, stage_state, out, chance)
-            agent, out, giver = step.agent, step.out, name
-            states.append(step.state)
-            metrics = merged(metrics, filed(step.metrics, name, stage.name), name)
-        return Step(agent, tuple(states), out, metrics)
+        for (place, stage), drawn in zip(self._places(), draws.stages, strict=True):
+            step = run_stage(stage, place, agent, state[place.name], out, drawn)
+            agent, out, states[place.name] = step.agent, step.out, step.state
+            metrics = _merged(metrics, step.metrics, place)
+        return Step(agent, ChainState(states), out, metrics)
 
-    # Keys are counted by the stages beneath that draw, so that the grouping of nested
-    # chains does not matter: chain(a, chain(b, c)) splits its key into as many as
-    # chain(a, b, c). One draw takes the key as it is, as that stage alone would.
+    def _places(self) -> Iterator[tuple[Place, AnyTransform]]:
+        names = self.names
+        for position, (name, stage) in enumerate(zip(names, self.stages, strict=True)):
+            giver = names[position - 1] if position else None
+            yield Place(position, len(names), name, giver), stage
 
-    def _keys(self, key: Key) -> tuple[Key, ...]:
-        return (key,) if self.draws <= 1 else tuple(jax.random.split(key, self.draws))
+    def _check_state(self, state: Any) -> None:
+        if isinstance(state, ChainState) and tuple(state) == self.names:
+            return
+        states = isinstance(state, ChainState)
+        raise WiringError(
+            explain(
+                "chain: state",
+                wanted=f"the states of the stages {', '.join(self.names) or '(none)'}",
+                got=f"those of {', '.join(state)}" if states else f"a {type(state).__name__}",
+                fix="Go on with a state that init or update of the same chain gave.",
+            )
+        )
 
-    def _shares(self, keys: tuple[Key, ...]) -> list[tuple[Key, ...]]:
-        """The keys of each stage. One that draws nothing gets a key that it must not use."""
-        shares: list[tuple[Key, ...]] = []
-        taken = 0
-        for stage in self.stages:
-            shares.append(keys[taken : taken + stage.draws] or keys[:1])
-            taken += stage.draws
-        return shares
 
-    def _draw_ahead(self, keys: tuple[Key, ...]) -> ChainAhead:
-        shares = enumerate(self._shares(keys))
-        return ChainAhead(tuple(self._drawn(position, share) for position, share in shares))
+def stage_key(key: Key, name: str) -> Key:
+    """The key of a stage, by its name: putting a stage in or taking one out leaves those of the
+    others as they are.
+    """
+    return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
-    def _drawn(self, position: int, share: tuple[Key, ...]) -> Tree:
-        stage = self.stages[position]
-        with stage_context(position, len(self.stages), self.names[position]):
-            if isinstance(stage, Chain):
-                return stage._draw_ahead(share)
-            return stage.draw_ahead(share[0])
 
-    def _init(self, agent: Tree, keys: tuple[Key, ...], data: Any) -> Tree:
-        states: list[Tree] = []
-        giver: str | None = None
-        rows = zip(self.stages, self.names, self._shares(keys), strict=True)
-        for position, (stage, name, share) in enumerate(rows):
-            with stage_context(position, len(self.stages), name):
-                if isinstance(stage, Chain):
-                    states.append(stage._init(agent, share, data))
-                else:
-                    states.append(stage.init_for(agent, share[0], data))
-            # Abstractly, and only for a stage to come that asks for it: it costs tracing time.
-            if any(later.keeps_data for later in self.stages[position + 1 :]):
-                run = functools.partial(self._run, position, name, giver)
-                given = functools.partial(self._out, position, run)
-                data = eqx.filter_eval_shape(given, share, agent, states[-1], data)
-                giver = name
-        return tuple(states)
+def _shapes_after(
+    stage: AnyTransform, place: Place, agent: Tree, state: Tree, data: Shapes, key: Key
+) -> Shapes:
+    """The shapes of what a stage gives, worked out once, and only if asked for."""
 
-    def _out(self, position: int, run: Any, share: tuple[Key, ...], *seen: Tree) -> Any:
-        return run(*seen, self._drawn(position, share)).out
+    def out(agent: Tree, state: Tree, data: Any, key: Key) -> Any:
+        return run_stage(stage, place, agent, state, data, draw_stage(stage, place, key)).out
 
-    def _run(
-        self,
-        position: int,
-        name: str,
-        giver: str | None,
-        agent: Tree,
-        state: Tree,
-        data: Any,
-        chance: Tree,
-    ) -> Step[Any]:
-        """One stage, with what it gets and gives checked."""
-        stage, where = self.stages[position], (position, len(self.stages), name)
-        check_input(*where, stage.input_type, data, giver)
-        with stage_context(*where):
-            step = stage.update(agent, state, data, chance)
-            check_step(f"stage {position + 1}, {name!r}", step, stage.output_type)
-            if isinstance(step.out, Checked):
-                step.out.checked()
-        return step
+    @functools.cache
+    def shapes() -> Any:
+        return eqx.filter_eval_shape(out, agent, state, data(), key)
+
+    return shapes
+
+
+def unique_names(
+    stages: tuple[AnyTransform, ...], labels: tuple[str | None, ...]
+) -> tuple[str, ...]:
+    """A name for each stage: the label if one was given, else the stage's own.
+
+    A name that is taken gets a number: `gae`, `gae_2`, `gae_3`.
+    """
+    names: list[str] = []
+    for stage, label in zip(stages, labels, strict=True):
+        base = label or stage.name
+        name, number = base, 1
+        while name in names:
+            number += 1
+            name = f"{base}_{number}"
+        names.append(name)
+    return tuple(names)
+
+
+def _merged(first: Metrics, second: Metrics, place: Place) -> Metrics:
+    """Both dicts in one. **Raises:** `WiringError` if one would hide the other's metric."""
+    shared = sorted(set(first) & set(second))
+    if shared:
+        raise WiringError(
+            explain(
+                f"{place}: metrics",
+                wanted="names that no stage before it uses",
+                got=f"{shared[0]!r} again",
+                fix=f"Give the stage a name of its own: chain(..., my_{place.name}=...).",
+            )
+        )
+    return {**first, **second}
+
+
+def as_chain(inner: Any, where: str = "inner") -> Chain[Any, Any]:
+    """A stage as a chain of one; a chain as it is.
+
+    **Raises:** `WiringError`, in the name of `where`, if it is no transform.
+    """
+    check_is_transform(where, inner)
+    return inner if isinstance(inner, Chain) else Chain((inner,), (None,))
 
 
 # Written out because Python's types have no "each one's output is the next one's input".
@@ -423,16 +495,20 @@ def chain(*stages: Any, **named: Any) -> Any:
     it stays one stage. `chain()` is the identity.
 
     Grouping changes nothing: `chain(a, chain(b, c))` and `chain(chain(a, b), c)` give the
-    same states, outputs, metrics and random numbers, bit for bit.
+    same states, outputs, metrics and random numbers, bit for bit. Each stage has a key made
+    from the chain's and its own name.
 
-    **Raises:** `WiringError` if a stage is no transform, or if the types that two
-    neighbours declare do not meet.
+    **Raises:** `WiringError` if a stage is no transform, if a name has a slash, or if the types
+    that two neighbours declare do not meet.
     """
     parts: list[tuple[str | None, Any]] = [(None, stage) for stage in stages]
     parts += list(named.items())
     for position, (label, stage) in enumerate(parts):
         where = f"stage {position + 1} of {len(parts)}" + (f", {label!r}" if label else "")
         check_is_transform(where, stage)
+        if label and "/" in label:
+            fix = "Nest chains instead: chain(outer=chain(inner=...))."
+            raise WiringError(explain(where, wanted="a name without a slash", got=label, fix=fix))
     spliced: list[tuple[str | None, AnyTransform]] = []
     for label, stage in parts:
         if isinstance(stage, Chain) and label is None:

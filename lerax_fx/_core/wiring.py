@@ -1,15 +1,13 @@
 """The checks that make a wrong wiring fail early, and in words."""
 
 import inspect
-from collections.abc import Generator
-from contextlib import contextmanager
 from types import NoneType
 from typing import Any, get_origin, get_type_hints
 
 import equinox as eqx
 
-from lerax_fx.core.transform import Step, Transform
-from lerax_fx.errors import LeraxError, WiringError, explain
+from lerax_fx._core.transform import Step, Transform
+from lerax_fx.errors import WiringError, explain
 
 # What to put before a stage that misses its data, by the type that it wants. Filled by the
 # modules that define the types, so that this one knows none of them.
@@ -39,7 +37,7 @@ def check_is_transform(where: str, value: Any) -> None:
         fix = f"Call it to make a stage: {value.__name__}(...)."
     elif callable(value):
         fix = f"Decorate {getattr(value, '__name__', 'it')} with @fx.transform, and call it."
-    raise WiringError(explain(where, wanted="a Transform", got=f"{_describe(value)}", fix=fix))
+    raise WiringError(explain(where, wanted="a Transform", got=f"{describe_value(value)}", fix=fix))
 
 
 def _makes_transform(value: Any) -> bool:
@@ -51,35 +49,6 @@ def _makes_transform(value: Any) -> bool:
     return isinstance(made, type) and issubclass(made, Transform)
 
 
-def check_within(where: str, inner: Transform[Any, Any], given: Any = Any) -> None:
-    """Check the transform within a higher-order one, which gets data of a type.
-
-    **Raises:** `WiringError` if it wants another type, or keeps what comes: within, steps do
-    not come in the order in which they were taken.
-    """
-    if not _fits(given, inner.input_type):
-        wanted, source = inner.input_type, _SOURCES.get(type_name(inner.input_type))
-        raise WiringError(
-            explain(
-                f"{where}: inner, {inner.name!r}",
-                wanted=type_name(wanted),
-                got=type_name(given),
-                fix=f"Put {source} before it, in a chain."
-                if source and wanted.__name__ not in ("Rollout", "Estimates")
-                else f"Within {where}, use stages that take {type_name(given)}.",
-            )
-        )
-    if inner.keeps_data:
-        raise WiringError(
-            explain(
-                f"{where}: inner, {inner.name!r}",
-                wanted="a transform that does not keep its data",
-                got="one that keeps what comes, in the order in which it comes",
-                fix=f"Put {where} within it, not around it.",
-            )
-        )
-
-
 def check_neighbours(stages: tuple[Transform[Any, Any], ...], names: tuple[str, ...]) -> None:
     """Check what can be known of a chain before it runs: the declared types.
 
@@ -87,17 +56,18 @@ def check_neighbours(stages: tuple[Transform[Any, Any], ...], names: tuple[str, 
     """
     given, giver = Any, None
     for position, (stage, name) in enumerate(zip(stages, names, strict=True)):
-        wanted = stage.input_type
+        wanted = stage.types[0]
         if giver is not None and not _fits(given, wanted):
-            raise WiringError(_mismatch(position, len(stages), name, wanted, given, giver))
+            where = f"stage {position + 1} of {len(stages)}, {name!r}"
+            raise WiringError(_mismatch(where, name, wanted, given, giver))
         # A stage that gives on whatever it gets declares nothing: wait for the trace.
-        known = stage.output_type is not Any
-        given, giver = (stage.output_type, name) if known else (Any, None)
+        known = stage.types[1] is not Any
+        given, giver = (stage.types[1], name) if known else (Any, None)
 
 
 def check_starts(where: str, algorithm: Transform[Any, Any]) -> None:
     """**Raises:** `WiringError` if an algorithm's first stage wants data."""
-    wanted = algorithm.input_type
+    wanted = algorithm.types[0]
     if wanted in (Any, NoneType):
         return
     first = getattr(algorithm, "names", (algorithm.name,))[0]
@@ -112,13 +82,11 @@ def check_starts(where: str, algorithm: Transform[Any, Any]) -> None:
     )
 
 
-def check_input(
-    position: int, count: int, name: str, wanted: Any, data: Any, giver: str | None
-) -> None:
+def check_input(where: str, name: str, wanted: Any, data: Any, giver: str | None) -> None:
     """**Raises:** `WiringError` if `data` is not of the type that a stage wants."""
     if wanted is Any or isinstance(data, wanted):
         return
-    raise WiringError(_mismatch(position, count, name, wanted, type(data), giver))
+    raise WiringError(_mismatch(where, name, wanted, type(data), giver))
 
 
 def check_step(where: str, step: Any, declared: Any) -> None:
@@ -128,7 +96,7 @@ def check_step(where: str, step: Any, declared: Any) -> None:
             explain(
                 where,
                 wanted="update to return Step(agent, state, out, metrics)",
-                got=_describe(step),
+                got=describe_value(step),
                 fix="Return fx.Step(...) from update.",
             )
         )
@@ -137,26 +105,31 @@ def check_step(where: str, step: Any, declared: Any) -> None:
             explain(
                 where,
                 wanted=f"the {type_name(declared)} that it declares to return",
-                got=_describe(step.out),
+                got=describe_value(step.out),
                 fix="Return that type, or correct the annotation.",
             )
         )
 
 
-@contextmanager
-def stage_context(position: int, count: int, name: str) -> Generator[None]:
-    """Say in which stage an error arose; the error itself stays what it is."""
-    try:
-        yield
-    except Exception as error:
-        if not isinstance(error, LeraxError):
-            error.add_note(f"(raised in stage {position + 1} of {count}, {name!r})")
-        raise
+def check_inner(where: str, inner: Transform[Any, Any], given: Any) -> None:
+    """**Raises:** `WiringError` if the stage within another one does not take what it gets."""
+    wanted = inner.types[0]
+    if _fits(given, wanted):
+        return
+    source = _SOURCES.get(type_name(wanted))
+    raise WiringError(
+        explain(
+            f"{where}: inner, {inner.name!r}",
+            wanted=type_name(wanted),
+            got=type_name(given),
+            fix=f"Put {source} before it, in a chain, if that takes {type_name(given)}."
+            if source
+            else f"Within {where}, use stages that take {type_name(given)}.",
+        )
+    )
 
 
-def _mismatch(
-    position: int, count: int, name: str, wanted: Any, given: Any, giver: str | None
-) -> str:
+def _mismatch(where: str, name: str, wanted: Any, given: Any, giver: str | None) -> str:
     source = _SOURCES.get(type_name(wanted))
     if wanted is NoneType:
         fix = f"{name!r} starts an algorithm: put it first in the chain."
@@ -167,12 +140,7 @@ def _mismatch(
     came = type_name(given)
     if giver is not None:
         came += f" (from {giver!r})"
-    return explain(
-        f"stage {position + 1} of {count}, {name!r}",
-        wanted=type_name(wanted),
-        got=came,
-        fix=fix,
-    )
+    return explain(where, wanted=type_name(wanted), got=came, fix=fix)
 
 
 def _fits(given: Any, wanted: Any) -> bool:
@@ -184,7 +152,8 @@ def _fits(given: Any, wanted: Any) -> bool:
         return True
 
 
-def _describe(value: Any) -> str:
+def describe_value(value: Any) -> str:
+    """A value as a message writes it: its type, and the name of a function."""
     if value is None:
         return "None"
     kind = type(value)

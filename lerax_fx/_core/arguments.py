@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-from lerax_fx.core.bounds import check_number, declared_intervals
-from lerax_fx.core.unchecked import unchecked
+from lerax_fx._core.bounds import check_number, declared_intervals
+from lerax_fx._core.unchecked import unchecked
 from lerax_fx.errors import HyperparameterError, explain
 
 P = ParamSpec("P")
@@ -72,7 +72,7 @@ def bind_hyperparameters(
             )
         if parameter.name in intervals and value is not None:
             where = f"{name}: {parameter.name}"
-            value = check_number(where, value, intervals[parameter.name])
+            value = check_number(where, value, intervals[parameter.name], schedule=True)
         bound[parameter.name] = value
     return bound
 

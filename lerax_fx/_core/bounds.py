@@ -10,6 +10,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import ScalarLike
 
+from lerax_fx._core.schedules import as_schedule
 from lerax_fx.errors import HyperparameterError, explain
 
 
@@ -50,16 +51,23 @@ Real = Annotated[ScalarLike, Interval()]
 """Any float but NaN."""
 
 
-def check_number(where: str, value: Any, interval: Interval) -> Any:
+def check_number(where: str, value: Any, interval: Interval, *, schedule: bool = False) -> Any:
     """Check one hyperparameter and make a float of it, so that it is traced.
 
-    A tracer passes unseen: its value is not known. An array passes if all of it lies in
-    the interval (a batch of hyperparameters, to be vmapped over).
+    The value of a tracer is not known: it passes. An array passes if all of it lies in the
+    interval (a batch of hyperparameters, to be vmapped over).
+
+    **Arguments:**
+
+    - `schedule`: whether a schedule, or a function of a count, will do as well; what it will
+      give is not known either.
 
     **Raises:** `HyperparameterError`.
     """
     if isinstance(value, Tracer):
         return value
+    if schedule and callable(value):
+        return as_schedule(value)
     if isinstance(value, bool) or not isinstance(
         value, int | float | np.ndarray | np.generic | jax.Array
     ):

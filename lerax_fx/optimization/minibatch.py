@@ -6,14 +6,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from lerax_fx.core.arguments import known_names
-from lerax_fx.core.axes import common_axes
-from lerax_fx.core.bounds import check_count
-from lerax_fx.core.memory import has_memory
-from lerax_fx.core.repeat import mean_over_time
-from lerax_fx.core.scan import scan
-from lerax_fx.core.transform import Inside, Step, Transform
-from lerax_fx.core.wiring import check_is_transform, check_within
+from lerax_fx._core.arguments import known_names
+from lerax_fx._core.arrays import common_axes
+from lerax_fx._core.bounds import check_count
+from lerax_fx._core.chain import as_chain
+from lerax_fx._core.scan import scan
+from lerax_fx._core.transform import Shapes, Step, Transform
+from lerax_fx._core.wrapper import Wrapper, mean_over_time
+from lerax_fx.agents.hidden_state import has_memory
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Key, Metrics, Tree
 
@@ -21,23 +21,19 @@ D = TypeVar("D")
 
 
 @final
-class Minibatch(Transform[D, D]):
+class Minibatch(Wrapper[D, D]):
     """See [`minibatch`][lerax_fx.minibatch]."""
 
-    inner: Transform[D, Any]
     num_epochs: int = eqx.field(static=True)
     num_minibatches: int = eqx.field(static=True)
 
     @property
-    def input_type(self) -> Any:
-        return self.inner.input_type
+    def types(self) -> tuple[Any, Any]:
+        wanted = self.inner.types[0]
+        return wanted, wanted
 
-    @property
-    def output_type(self) -> Any:
-        return self.inner.input_type
-
-    def init(self, agent: Tree, key: Key) -> Tree:
-        return self.inner.init(agent, key)
+    def init(self, agent: Tree, data: Shapes, key: Key) -> Tree:
+        return self.inner.init(agent, lambda: self._shapes(agent, data()), key)
 
     def update(self, agent: Tree, state: Tree, data: D, key: Key) -> Step[D]:
         rows, size = self._rows(agent, data)
@@ -58,9 +54,14 @@ class Minibatch(Transform[D, D]):
         metrics = jax.tree.map(lambda metric: jax.lax.collapse(metric, 0, 2), metrics)
         return Step(agent, state, data, mean_over_time(metrics))
 
-    def inside(self, agent: Tree, state: Tree, data: D, key: Key) -> Inside:
-        rows, size = self._rows(agent, data)
-        return Inside(self.inner, state, take(rows, self._indices(key, size)[0]))
+    def _shapes(self, agent: Tree, data: Any) -> Any:
+        """Those of one minibatch."""
+
+        def first(data: Any, key: Key) -> Any:
+            rows, size = self._rows(agent, data)
+            return take(rows, self._indices(key, size)[0])
+
+        return eqx.filter_eval_shape(first, data, jax.random.key(0))
 
     def _keys(self, key: Key) -> tuple[Any, Any]:
         """For each epoch, one to shuffle by and one for each minibatch. Apart from each
@@ -120,10 +121,8 @@ def minibatch(inner: Transform[D, Any], *, num_epochs: int, num_minibatches: int
     **Raises:** `HyperparameterError` if a count is not an int of at least 1; `WiringError`,
     when traced, if `num_minibatches` does not divide the number of rows.
     """
-    check_is_transform("minibatch: inner", inner)
-    check_within("minibatch", inner)
     return Minibatch(
-        inner,
+        as_chain(inner, "minibatch: inner"),
         check_count("minibatch: num_epochs", num_epochs),
         check_count("minibatch: num_minibatches", num_minibatches),
     )

@@ -1,0 +1,1 @@
+"""The algebra: what a transform is, how transforms are combined, and what a chain checks."""

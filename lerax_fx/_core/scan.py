@@ -1,0 +1,65 @@
+"""`lax.scan` and `lax.cond` over agents and states, which may hold more than arrays."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from lerax_fx._core.hyperparameters import is_array
+from lerax_fx.types import Flag, Metrics, Tree
+
+C = TypeVar("C")
+X = TypeVar("X")
+Y = TypeVar("Y")
+
+Carry: TypeAlias = tuple[Tree, Tree]
+"""An agent and a state."""
+
+
+def scan(
+    body: Callable[[C, X], tuple[C, Y]], carry: C, xs: X, length: int | None = None
+) -> tuple[C, Y]:
+    """`jax.lax.scan`, with everything in the carry that is no array (an agent's functions and
+    floats) held fixed.
+    """
+    dynamic: Any
+    fixed: Any
+    dynamic, fixed = eqx.partition(carry, is_array)
+
+    def array_body(dynamic: Any, x: X) -> tuple[Any, Y]:
+        result, y = body(eqx.combine(dynamic, fixed), x)
+        return eqx.filter(result, is_array), y
+
+    end, ys = jax.lax.scan(array_body, dynamic, xs, length)
+    return eqx.combine(end, fixed), ys
+
+
+def conditional_update(
+    due: Flag, run: Callable[[Carry], tuple[Carry, Metrics]], carry: Carry
+) -> tuple[Carry, Metrics]:
+    """`run` if it is due, else the carry as it was, and metrics that stand for "not measured".
+
+    What `run` only reads it closes over. What it is given and returns goes through a `lax.cond`,
+    which copies: keep data out of it.
+    """
+    arrays, fixed = eqx.partition(carry, is_array)
+
+    def changed(arrays: Tree) -> tuple[Tree, Metrics]:
+        result, metrics = run(eqx.combine(arrays, fixed))
+        return eqx.filter(result, is_array), metrics
+
+    shapes = jax.eval_shape(changed, arrays)[1]
+
+    def unchanged(arrays: Tree) -> tuple[Tree, Metrics]:
+        return arrays, {name: _not_measured(shape) for name, shape in shapes.items()}
+
+    arrays, metrics = jax.lax.cond(due, changed, unchanged, arrays)
+    return eqx.combine(arrays, fixed), metrics
+
+
+def _not_measured(shape: jax.ShapeDtypeStruct) -> Any:
+    """The metric of an update that did not measure it: NaN, or 0 for ints, which have none."""
+    missing = jnp.nan if jnp.issubdtype(shape.dtype, jnp.inexact) else 0
+    return jnp.full(shape.shape, missing, shape.dtype)

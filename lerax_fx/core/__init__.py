@@ -1,1 +1,0 @@
-"""The algebra: what a transform is, and how transforms are combined."""
