@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from lerax_fx.describe import rows_of
 
 import lerax_fx as fx
+from lerax_fx._core.describe import rows_of
 from recipes import dqn, ppo
 
 KEY = jax.random.key(0)
@@ -40,7 +40,7 @@ def test_hyperparameters_are_there_with_their_values():
     assert rows["minibatch"].hyperparameters == "num_epochs=4, num_minibatches=4"
     assert "env=CartPole-v1, num_envs=4, num_steps=128" in rows["rollout"].hyperparameters
     assert "clipped_surrogate(clip=0.2) + 0.5 value_loss" in rows["minimize"].hyperparameters
-    for setting in ("max_norm=0.5", "b1=0.9", "value=0.00025"):
+    for setting in ("clip_by_global_norm(0.5)", "eps=1e-05", "value=0.00025"):
         assert setting in rows["minimize"].hyperparameters
 
 
@@ -54,7 +54,10 @@ def test_hyperparameters_that_are_arrays_are_there_within_other_stages():
 def test_schedules_and_target_updates_are_there_with_their_names():
     agent, train = dqn.make(key=KEY, epsilon_start=0.75, target_period=7)
     rows = {row.stage.strip(): row for row in rows_of(train.algorithm, agent)}
-    assert "EpsilonGreedy(end_value=0.05 init_value=0.75)" in rows["rollout"].hyperparameters
+    assert (
+        "EpsilonGreedy(epsilon=linear_schedule(0.75 0.05 250000))"
+        in rows["rollout"].hyperparameters
+    )
     assert "Periodic(period=7)" in rows["td_target"].hyperparameters
 
 
