@@ -199,3 +199,8 @@ def test_anneal():
     schedule = fx.anneal(1.0, num_updates=4, steps_per_update=2)
     values = [float(schedule(count)) for count in range(8)]
     np.testing.assert_allclose(values, [1.0, 1.0, 0.75, 0.75, 0.5, 0.5, 0.25, 0.25])
+
+
+def test_anneal_stays_at_0_past_its_updates():
+    schedule = fx.anneal(1.0, num_updates=4, steps_per_update=2)
+    assert [float(schedule(count)) for count in (8, 9, 10, 1000)] == [0.0] * 4
