@@ -12,6 +12,7 @@ from lerax_fx.core.arguments import known_names
 from lerax_fx.core.transform import Step, Transform
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.losses.loss import Loss
+from lerax_fx.optimization.extra_args import init_optimizer, optimizer_update
 from lerax_fx.types import Key, Metrics, Scalar, Tree
 
 D = TypeVar("D")
@@ -44,7 +45,7 @@ class Minimize(Transform[D, D]):
 
     def init(self, agent: Tree, key: Key) -> Tree:
         del key
-        return self.optimizer.init(self._split(agent)[0])
+        return init_optimizer(self.optimizer, self._split(agent)[0])
 
     def update(self, agent: Tree, state: Tree, data: D, key: Key) -> Step[D]:
         del key
@@ -53,8 +54,10 @@ class Minimize(Transform[D, D]):
         def objective(trained: Tree) -> tuple[Scalar, Metrics]:
             return self.loss(self._joined(agent, trained, fixed), data)
 
-        gradient, metrics = jax.grad(objective, has_aux=True)(trained)
-        updates, state = self.optimizer.update(gradient, state, trained)
+        (value, metrics), gradient = jax.value_and_grad(objective, has_aux=True)(trained)
+        updates, state = optimizer_update(
+            self.optimizer, gradient, state, trained, value, lambda trained: objective(trained)[0]
+        )
         trained = optax.apply_updates(trained, updates)
         return Step(self._joined(agent, trained, fixed), state, data, metrics)
 
@@ -100,8 +103,11 @@ def minimize(
         minimize(ppo_loss(), optax.adam(2.5e-4))
         minimize(critic_loss(), optax.adam(1e-3), where=lambda agent: agent.critic)
 
-    Any Optax optimiser will do, as Optax makes it. The floats in it are hyperparameters:
-    a new learning rate costs no compilation.
+    Optimisers are taken as Optax makes them, those as well that want the loss (`polyak_sgd`,
+    `momo`, `reduce_on_plateau`), search along a line (`lbfgs`), or take gradients themselves
+    (`sophia`, `sam`): they get `value`, `grad` and `value_fn`, which is the loss on the same
+    data. Refused are `lookahead` and differentially private ones. The floats in an optimiser
+    are hyperparameters: a new learning rate costs no compilation.
 
     **Arguments:**
 
@@ -112,7 +118,8 @@ def minimize(
     Metrics: `loss`, and the value of each of its terms, unweighted, by name.
 
     **Raises:** `WiringError` if `loss` or `optimizer` is something else, and, when traced,
-    if `where` picks nothing that can be trained.
+    if `where` picks nothing that can be trained, or if the optimiser needs what it does not
+    get.
     """
     if not isinstance(loss, Loss):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
         fix = "Call the loss to make it, for instance fx.ppo_loss()."

@@ -6,12 +6,24 @@ from typing import Any, NamedTuple
 from jax import Array
 from jax.typing import ArrayLike
 
+from . import contrib as contrib
+
 Schedule = Callable[[Any], Any]
 Number = ArrayLike | Callable[[Any], Any]
 
 class GradientTransformation(NamedTuple):
     init: Callable[[Any], Any]
     update: Callable[..., tuple[Any, Any]]
+
+class GradientTransformationExtraArgs(GradientTransformation): ...
+
+class LookaheadState(NamedTuple):
+    fast_state: Any
+    steps_since_sync: Any
+
+class MonitorState(NamedTuple):
+    measurements: dict[str, Any]
+    measure_states: tuple[Any, ...]
 
 def apply_updates(params: Any, updates: Any) -> Any: ...
 def chain(*transformations: GradientTransformation) -> GradientTransformation: ...

@@ -1,0 +1,4 @@
+from typing import Any, NamedTuple
+
+class DifferentiallyPrivateAggregateState(NamedTuple):
+    rng_key: Any
