@@ -51,10 +51,23 @@ class Minimize(Transform[D, D]):
         del key
         trained, fixed = self._split(agent)
 
+        differentiated: list[bool] = []
+
         def objective(trained: Tree) -> tuple[Scalar, Metrics]:
-            return self.loss(self._joined(agent, trained, fixed), data)
+            loss, metrics = self.loss(self._joined(agent, trained, fixed), data)
+            return _noting_derivatives(loss, differentiated), metrics
 
         (value, metrics), gradient = jax.value_and_grad(objective, has_aux=True)(trained)
+        if not differentiated:
+            raise WiringError(
+                explain(
+                    "minimize: loss",
+                    wanted="a loss that depends on the arrays that are trained",
+                    got=f"{self.loss.formula}, which has no gradient with respect to them",
+                    fix="Compute it of the agent's outputs without stop_gradient, or let `where` "
+                    "pick the part that it depends on.",
+                )
+            )
         updates, state = optimizer_update(
             self.optimizer, gradient, state, trained, value, lambda trained: objective(trained)[0]
         )
@@ -91,6 +104,24 @@ class Minimize(Transform[D, D]):
         return part if self.where is whole_agent else with_part(agent, self.where, part)
 
 
+def _noting_derivatives(value: Scalar, differentiated: list[bool]) -> Scalar:
+    """`value`; notes whether JAX asks for its derivative, which it does not of a constant.
+
+    It adds nothing to the program.
+    """
+
+    @jax.custom_jvp
+    def same(value: Scalar) -> Scalar:
+        return value
+
+    def derivative(primals: tuple[Scalar], tangents: tuple[Scalar]) -> tuple[Scalar, Scalar]:
+        differentiated.append(True)
+        return primals[0], tangents[0]
+
+    same.defjvp(derivative)
+    return same(value)
+
+
 @known_names
 def minimize(
     loss: Loss[D],
@@ -118,7 +149,8 @@ def minimize(
     Metrics: `loss`, and the value of each of its terms, unweighted, by name.
 
     **Raises:** `WiringError` if `loss` or `optimizer` is something else, and, when traced,
-    if `where` picks nothing that can be trained, or if the optimiser needs what it does not
+    if `where` picks nothing that can be trained, if the loss has no gradient with respect to
+    it (as far as JAX knows without computing it), or if the optimiser needs what it does not
     get.
     """
     if not isinstance(loss, Loss):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
