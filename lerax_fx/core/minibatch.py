@@ -8,10 +8,11 @@ import jax.numpy as jnp
 
 from lerax_fx.core.arguments import known_names
 from lerax_fx.core.axes import common_axes
-from lerax_fx.core.bounds import check_count
+from lerax_fx.core.bounds import check_count, check_flag
 from lerax_fx.core.memory import has_memory
 from lerax_fx.core.repeat import mean_over_time
 from lerax_fx.core.scan import scan
+from lerax_fx.core.trajectories import cutting_trajectories
 from lerax_fx.core.transform import Inside, Step, Transform
 from lerax_fx.core.wiring import check_is_transform, check_within
 from lerax_fx.errors import WiringError, explain
@@ -27,6 +28,7 @@ class Minibatch(Transform[D, D]):
     inner: Transform[D, Any]
     num_epochs: int = eqx.field(static=True)
     num_minibatches: int = eqx.field(static=True)
+    whole_trajectories: bool = eqx.field(static=True, default=False)
 
     @property
     def input_type(self) -> Any:
@@ -41,10 +43,12 @@ class Minibatch(Transform[D, D]):
 
     def update(self, agent: Tree, state: Tree, data: D, key: Key) -> Step[D]:
         rows, size = self._rows(agent, data)
+        cuts = not self._keeps_time(agent) and common_axes("minibatch: data", data, 2)[1] > 1
 
         def learn(carry: tuple[Tree, Tree], xs: Any) -> tuple[tuple[Tree, Tree], Metrics]:
             minibatch, key = xs
-            step = self.inner.update(*carry, minibatch, key)
+            with cutting_trajectories("minibatch", cuts):
+                step = self.inner.update(*carry, minibatch, key)
             return (step.agent, step.state), step.metrics
 
         # Rows are gathered once in an epoch. A gather in each minibatch takes 1.2 times as
@@ -71,11 +75,15 @@ class Minibatch(Transform[D, D]):
         shape = self.num_epochs, self.num_minibatches, *key.shape
         return jax.random.split(shuffle_key, self.num_epochs), learn_keys.reshape(shape)
 
+    def _keeps_time(self, agent: Tree) -> bool:
+        """Whether trajectories stay whole: an agent's memory has to run through them."""
+        return self.whole_trajectories or has_memory(agent)
+
     def _rows(self, agent: Tree, data: D) -> tuple[D, int]:
-        """What is shuffled, along the first axis: environments if the agent has a memory,
-        which must run through a trajectory, else single steps: trajectories of length 1.
+        """What is shuffled, along the first axis: environments, or single steps, which are
+        trajectories of length 1.
         """
-        if has_memory(agent):
+        if self._keeps_time(agent):
             return data, common_axes("minibatch: data", data, 1)[0]
         num_environments, num_steps = common_axes("minibatch: data", data, 2)
         size = num_environments * num_steps
@@ -90,7 +98,8 @@ class Minibatch(Transform[D, D]):
                     wanted=f"a divisor of the {size} rows of the batch",
                     got=f"{self.num_minibatches}",
                     fix="Change num_minibatches, or num_envs and num_steps of the rollout. "
-                    "(A row is a step, or an environment if the agent has a memory.)",
+                    "(A row is a step, or an environment if the agent has a memory "
+                    "or with whole_trajectories.)",
                 )
             )
         # jax.random.permutation sorts twice from 1626 rows on, against ties among its random
@@ -109,7 +118,13 @@ def take(rows: D, index: Any) -> D:
 
 
 @known_names
-def minibatch(inner: Transform[D, Any], *, num_epochs: int, num_minibatches: int) -> Minibatch[D]:
+def minibatch(
+    inner: Transform[D, Any],
+    *,
+    num_epochs: int,
+    num_minibatches: int,
+    whole_trajectories: bool = False,
+) -> Minibatch[D]:
     """Run `inner` on every minibatch of the data, `num_epochs` times over.
 
     The data's arrays begin with the axes `(environments, time)`. Steps are shuffled anew
@@ -117,8 +132,14 @@ def minibatch(inner: Transform[D, Any], *, num_epochs: int, num_minibatches: int
     an agent with memory, environments are shuffled instead, and time stays whole.
     The data itself is given on unchanged; metrics are means over all minibatches.
 
+    **Arguments:**
+
+    - `whole_trajectories`: shuffle environments and leave time whole for any agent, so that
+      advantages can be estimated within.
+
     **Raises:** `HyperparameterError` if a count is not an int of at least 1; `WiringError`,
-    when traced, if `num_minibatches` does not divide the number of rows.
+    when traced, if `num_minibatches` does not divide the number of rows, or if a stage within
+    wants whole trajectories where they are cut.
     """
     check_is_transform("minibatch: inner", inner)
     check_within("minibatch", inner)
@@ -126,6 +147,7 @@ def minibatch(inner: Transform[D, Any], *, num_epochs: int, num_minibatches: int
         inner,
         check_count("minibatch: num_epochs", num_epochs),
         check_count("minibatch: num_minibatches", num_minibatches),
+        check_flag("minibatch: whole_trajectories", whole_trajectories),
     )
 
 

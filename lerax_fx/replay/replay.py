@@ -11,6 +11,7 @@ from lerax_fx.core.axes import common_axes
 from lerax_fx.core.bounds import check_count, check_flag
 from lerax_fx.core.repeat import mean_over_time
 from lerax_fx.core.scan import scan
+from lerax_fx.core.trajectories import check_whole_trajectories
 from lerax_fx.core.transform import Inside, Step, Transform
 from lerax_fx.core.when import Changing, when
 from lerax_fx.core.wiring import check_is_transform, check_within
@@ -23,6 +24,7 @@ from lerax_fx.replay.uniform import uniform
 from lerax_fx.types import Key, Metrics, Tree
 
 _PRIORITY = "priority"  # a metric
+_AROUND = "Put minibatch within replay, not around it."
 
 
 @final
@@ -73,6 +75,7 @@ class Replay(Transform[Rollout, Rollout]):
         )
 
     def init_for(self, agent: Tree, key: Key, data: Rollout) -> ReplayState:
+        check_whole_trajectories("replay", _AROUND)
         like = jax.eval_shape(self._steps, data)
         axes = common_axes("replay: data", like.without_memory, 2)
         ring = Ring.empty(like, self._rows(*axes), self._observations(like, *axes))
@@ -88,6 +91,7 @@ class Replay(Transform[Rollout, Rollout]):
     def update(
         self, agent: Tree, state: ReplayState, data: Rollout, key: Key | ReplayAhead
     ) -> Step[Rollout]:
+        check_whole_trajectories("replay", _AROUND)
         ahead = key if isinstance(key, ReplayAhead) else self.draw_ahead(key)
         ring = state.ring.add(self._steps(data))
         count = data.reward.shape[1]
