@@ -118,6 +118,7 @@ from lerax_fx.estimators import (
     n_step_returns,
     normalize_advantage,
     q_lambda_returns,
+    recompute_values,
     vtrace,
 )
 from lerax_fx.exploration import (
@@ -322,6 +323,7 @@ __all__ = [
     "q_loss",
     "quantile_loss",
     "quantile_q_agent",
+    "recompute_values",
     "repeat",
     "replay",
     "rollout",

@@ -7,17 +7,22 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
+from lerax_fx._core.trajectories import check_whole_trajectories
 from lerax_fx.data.durations import discounts
 from lerax_fx.data.rollout import Rollout
 
 T = TypeVar("T")
 
 
-def over_trajectories(estimate: Callable[[Rollout], T], rollout: Rollout) -> T:
-    """`estimate`, written for one trajectory, over all the batch axes of a rollout."""
+def over_trajectories(where: str, estimate: Callable[..., T], rollout: Rollout, *more: Array) -> T:
+    """`estimate`, written for one trajectory, over all the batch axes of a rollout.
+
+    **Raises:** `WiringError`, of the stage `where`, if trajectories were cut into steps.
+    """
+    check_whole_trajectories(where)
     for _ in range(rollout.reward.ndim - 1):
         estimate = jax.vmap(estimate)
-    return estimate(rollout)
+    return estimate(rollout, *more)
 
 
 def cut_at_ends(

@@ -36,5 +36,5 @@ def gae(rollout: Rollout, *, discount: Fraction = 0.99, lambda_: Fraction = 0.95
         values = jnp.append(trajectory.value, 0.0)
         return rlax.truncated_generalized_advantage_estimation(reward, discounts, lambda_, values)
 
-    advantage = over_trajectories(advantages, rollout)
+    advantage = over_trajectories("gae", advantages, rollout)
     return Estimates(rollout, advantage, advantage + rollout.value)

@@ -37,5 +37,5 @@ def n_step_returns(rollout: Rollout, *, n: int = 5, discount: Fraction = 0.99) -
         steps = min(n, trajectory.reward.shape[0])
         return rlax.n_step_bootstrapped_returns(reward, discounts, trajectory.next_value, steps)
 
-    target = over_trajectories(targets, rollout)
+    target = over_trajectories("n_step_returns", targets, rollout)
     return Estimates(rollout, target - rollout.value, target)

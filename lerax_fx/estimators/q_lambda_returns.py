@@ -41,5 +41,5 @@ def q_lambda_returns(
         weight = jnp.asarray(lambda_, reward.dtype)
         return rlax.lambda_returns(reward, discounts, trajectory.next_value, weight)
 
-    target = over_trajectories(targets, rollout)
+    target = over_trajectories("q_lambda_returns", targets, rollout)
     return Targets(rollout.observation, rollout.action, target)

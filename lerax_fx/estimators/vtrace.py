@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import rlax
 
@@ -10,7 +9,7 @@ from lerax_fx._core.bounds import Fraction, Positive
 from lerax_fx._core.lift import transform
 from lerax_fx.data.estimates import Estimates
 from lerax_fx.data.rollout import Rollout
-from lerax_fx.estimators.axes import cut_at_ends
+from lerax_fx.estimators.axes import cut_at_ends, over_trajectories
 from lerax_fx.losses.evaluation import evaluate_rollout
 
 
@@ -56,7 +55,5 @@ def vtrace(
             stop_target_gradients=False,
         )
 
-    for _ in range(rollout.reward.ndim - 1):
-        estimate = jax.vmap(estimate)
-    output = estimate(rollout, ratio)
+    output = over_trajectories("vtrace", estimate, rollout, ratio)
     return Estimates(rollout, output.pg_advantage, output.errors + rollout.value)

@@ -1,10 +1,12 @@
 """The algebra of losses: weighted sums of terms that share one forward pass."""
 
 import functools
+import inspect
 from collections.abc import Callable
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, final, get_type_hints
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, final, get_origin, get_type_hints
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 
 from lerax_fx._core.arguments import bind_hyperparameters
@@ -38,6 +40,15 @@ class Term(eqx.Module):
     def name(self) -> str:
         return self.function.__name__
 
+    @property
+    def input_type(self) -> Any:
+        """The type that the second argument, the data, is annotated with; `Any` for none."""
+        hints = get_type_hints(self.function)
+        data = list(inspect.signature(self.function).parameters)[1:2]
+        hint = hints.get(data[0], Any) if data else Any
+        hint = get_origin(hint) or hint
+        return hint if isinstance(hint, type) else Any
+
 
 @final
 class Loss(eqx.Module, Generic[D_contra]):
@@ -56,9 +67,8 @@ class Loss(eqx.Module, Generic[D_contra]):
 
     @property
     def input_type(self) -> Any:
-        """The type of data that the terms want: that of the first."""
-        hints = get_type_hints(self.terms[0].function)
-        return list(hints.values())[1]
+        """The type of data that all terms take; `Any` if none of them declares one."""
+        return _most_specific(self.terms).input_type
 
     def __str__(self) -> str:
         return self.formula
@@ -76,7 +86,8 @@ class Loss(eqx.Module, Generic[D_contra]):
     def __call__(self, agent: Tree, data: D_contra) -> tuple[Scalar, Metrics]:
         """The loss of an agent on data, and each term's value, unweighted, by its name.
 
-        **Raises:** `WiringError` if a term is no scalar, or if two terms share a name.
+        **Raises:** `WiringError` if a term is no scalar of a floating-point type, or if two
+        terms share a name.
         """
         evaluated: dict[Callable[..., Any], Any] = {}
         total = jnp.zeros(())
@@ -94,6 +105,7 @@ class Loss(eqx.Module, Generic[D_contra]):
     def __add__(self, other: "Loss[D_contra]") -> "Loss[D_contra]":
         if not isinstance(other, Loss):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
             return NotImplemented
+        _check_same_data(self.terms, other.terms)
         return Loss(self.terms + other.terms, self.weights + other.weights)
 
     def __mul__(self, weight: ScalarOrSchedule) -> "Loss[D_contra]":
@@ -163,17 +175,46 @@ def _written(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _check_scalar(name: str, value: Any) -> None:
-    shape = jnp.shape(value)
-    if shape != ():
-        raise WiringError(
-            explain(
-                f"loss term {name!r}",
-                wanted="a scalar",
-                got=f"an array of shape {shape}",
-                fix="Take the mean over the batch.",
-            )
+def _most_specific(terms: tuple[Term, ...]) -> Term:
+    """The term whose data the others take as well."""
+    chosen = terms[0]
+    for term in terms[1:]:
+        if chosen.input_type is Any or _takes(chosen, term.input_type):
+            chosen = term
+    return chosen
+
+
+def _takes(term: Term, given: Any) -> bool:
+    return term.input_type is Any or (given is not Any and issubclass(given, term.input_type))
+
+
+def _check_same_data(terms: tuple[Term, ...], others: tuple[Term, ...]) -> None:
+    one, other = _most_specific(terms), _most_specific(others)
+    given, wanted = one.input_type, other.input_type
+    if Any in (given, wanted) or _takes(one, wanted) or _takes(other, given):
+        return
+    raise WiringError(
+        explain(
+            f"loss: {one.name} + {other.name}",
+            wanted="terms that take the same data",
+            got=f"{given.__name__} for {one.name!r} and {wanted.__name__} for {other.name!r}",
+            fix="Minimize each by a stage of its own.",
         )
+    )
+
+
+def _check_scalar(name: str, value: Any) -> None:
+    shape = jnp.shape(value) if isinstance(value, jax.Array) else ()
+    if not isinstance(value, jax.Array):
+        got = "None" if value is None else f"a {type(value).__name__}"
+        fix = "Return what is computed of the agent's outputs, by jax.numpy."
+    elif shape != ():
+        got, fix = f"an array of shape {shape}", "Take the mean over the batch."
+    elif not jnp.issubdtype(value.dtype, jnp.floating):
+        got, fix = f"an array of {value.dtype}", "Return a float: an integer has no gradient."
+    else:
+        return
+    raise WiringError(explain(f"loss term {name!r}", wanted="a float scalar", got=got, fix=fix))
 
 
 def _with(metrics: Metrics, more: Metrics) -> Metrics:

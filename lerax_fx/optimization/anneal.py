@@ -20,9 +20,9 @@ class Anneal(Schedule):
     steps_per_update: int = eqx.field(static=True)
 
     def __call__(self, count: ArrayLike) -> ScalarLike:
-        """The value after `count` gradient steps."""
+        """The value after `count` gradient steps; 0 once the planned updates are over."""
         updates = jnp.floor_divide(count, self.steps_per_update)
-        return self.value * (1.0 - updates / self.num_updates)
+        return self.value * jnp.maximum(1.0 - updates / self.num_updates, 0.0)
 
 
 @known_names
@@ -31,7 +31,8 @@ def anneal(value: NonNegative, *, num_updates: int, steps_per_update: int = 1) -
 
     Optax counts gradient steps, of which one update of an algorithm makes
     `steps_per_update`: epochs times minibatches for PPO. Within an update the value stays,
-    as in PPO's implementations (Huang et al. 2022, detail 4).
+    as in PPO's implementations (Huang et al. 2022, detail 4). A run that goes on past
+    `num_updates` goes on at 0.
 
         optax.adam(anneal(2.5e-4, num_updates=976, steps_per_update=16))
 

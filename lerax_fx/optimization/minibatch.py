@@ -8,9 +8,10 @@ import jax.numpy as jnp
 
 from lerax_fx._core.arguments import known_names
 from lerax_fx._core.arrays import common_axes
-from lerax_fx._core.bounds import check_count
+from lerax_fx._core.bounds import check_count, check_flag
 from lerax_fx._core.chain import as_chain
 from lerax_fx._core.scan import scan
+from lerax_fx._core.trajectories import cutting_trajectories
 from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx._core.wrapper import Wrapper, mean_over_time
 from lerax_fx.agents.hidden_state import has_memory
@@ -26,6 +27,7 @@ class Minibatch(Wrapper[D, D]):
 
     num_epochs: int = eqx.field(static=True)
     num_minibatches: int = eqx.field(static=True)
+    whole_trajectories: bool = eqx.field(static=True, default=False)
 
     @property
     def types(self) -> tuple[Any, Any]:
@@ -37,10 +39,12 @@ class Minibatch(Wrapper[D, D]):
 
     def update(self, agent: Tree, state: Tree, data: D, key: Key) -> Step[D]:
         rows, size = self._rows(agent, data)
+        cuts = not self._keeps_time(agent) and common_axes("minibatch: data", data, 2)[1] > 1
 
         def learn(carry: tuple[Tree, Tree], xs: Any) -> tuple[tuple[Tree, Tree], Metrics]:
             minibatch, key = xs
-            step = self.inner.update(*carry, minibatch, key)
+            with cutting_trajectories("minibatch", cuts):
+                step = self.inner.update(*carry, minibatch, key)
             return (step.agent, step.state), step.metrics
 
         # Rows are gathered once in an epoch. A gather in each minibatch takes 1.2 times as
@@ -72,11 +76,15 @@ class Minibatch(Wrapper[D, D]):
         shape = self.num_epochs, self.num_minibatches, *key.shape
         return jax.random.split(shuffle_key, self.num_epochs), learn_keys.reshape(shape)
 
+    def _keeps_time(self, agent: Tree) -> bool:
+        """Whether trajectories stay whole: an agent's memory has to run through them."""
+        return self.whole_trajectories or has_memory(agent)
+
     def _rows(self, agent: Tree, data: D) -> tuple[D, int]:
-        """What is shuffled, along the first axis: environments if the agent has a memory,
-        which must run through a trajectory, else single steps: trajectories of length 1.
+        """What is shuffled, along the first axis: environments, or single steps, which are
+        trajectories of length 1.
         """
-        if has_memory(agent):
+        if self._keeps_time(agent):
             return data, common_axes("minibatch: data", data, 1)[0]
         num_environments, num_steps = common_axes("minibatch: data", data, 2)
         size = num_environments * num_steps
@@ -91,7 +99,8 @@ class Minibatch(Wrapper[D, D]):
                     wanted=f"a divisor of the {size} rows of the batch",
                     got=f"{self.num_minibatches}",
                     fix="Change num_minibatches, or num_envs and num_steps of the rollout. "
-                    "(A row is a step, or an environment if the agent has a memory.)",
+                    "(A row is a step, or an environment if the agent has a memory "
+                    "or with whole_trajectories.)",
                 )
             )
         # jax.random.permutation sorts twice from 1626 rows on, against ties among its random
@@ -110,7 +119,13 @@ def take(rows: D, index: Any) -> D:
 
 
 @known_names
-def minibatch(inner: Transform[D, Any], *, num_epochs: int, num_minibatches: int) -> Minibatch[D]:
+def minibatch(
+    inner: Transform[D, Any],
+    *,
+    num_epochs: int,
+    num_minibatches: int,
+    whole_trajectories: bool = False,
+) -> Minibatch[D]:
     """Run `inner` on every minibatch of the data, `num_epochs` times over.
 
     The data's arrays begin with the axes `(environments, time)`. Steps are shuffled anew
@@ -118,13 +133,20 @@ def minibatch(inner: Transform[D, Any], *, num_epochs: int, num_minibatches: int
     an agent with memory, environments are shuffled instead, and time stays whole.
     The data itself is given on unchanged; metrics are means over all minibatches.
 
+    **Arguments:**
+
+    - `whole_trajectories`: shuffle environments and leave time whole for any agent, so that
+      advantages can be estimated within.
+
     **Raises:** `HyperparameterError` if a count is not an int of at least 1; `WiringError`,
-    when traced, if `num_minibatches` does not divide the number of rows.
+    when traced, if `num_minibatches` does not divide the number of rows, or if a stage within
+    wants whole trajectories where they are cut.
     """
     return Minibatch(
         as_chain(inner, "minibatch: inner"),
         check_count("minibatch: num_epochs", num_epochs),
         check_count("minibatch: num_minibatches", num_minibatches),
+        check_flag("minibatch: whole_trajectories", whole_trajectories),
     )
 
 

@@ -13,6 +13,7 @@ from lerax_fx.agents.non_trainable import NonTrainable
 from lerax_fx.agents.packed import with_part
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.losses.loss import Loss
+from lerax_fx.optimization.extra_args import init_optimizer, optimizer_update
 from lerax_fx.optimization.optimizer import Optimizer, transformation_of
 from lerax_fx.types import Key, Metrics, Scalar, Tree
 
@@ -34,17 +35,37 @@ class Minimize(Transform[D, D]):
     def init(self, agent: Tree, data: Shapes, key: Key) -> Tree:
         del data, key
         trained = self._split(agent)[0]
-        return self._transformation(trained).init(trained)
+        return init_optimizer(self._transformation(trained), trained)
 
     def update(self, agent: Tree, state: Tree, data: D, key: Key) -> Step[D]:
         del key
         trained, fixed = self._split(agent)
 
-        def objective(trained: Tree) -> tuple[Scalar, Metrics]:
-            return self.loss(self._joined(agent, trained, fixed), data)
+        differentiated: list[bool] = []
 
-        gradient, metrics = jax.grad(objective, has_aux=True)(trained)
-        updates, state = self._transformation(trained).update(gradient, state, trained)
+        def objective(trained: Tree) -> tuple[Scalar, Metrics]:
+            loss, metrics = self.loss(self._joined(agent, trained, fixed), data)
+            return _noting_derivatives(loss, differentiated), metrics
+
+        (value, metrics), gradient = jax.value_and_grad(objective, has_aux=True)(trained)
+        if not differentiated:
+            raise WiringError(
+                explain(
+                    "minimize: loss",
+                    wanted="a loss that depends on the arrays that are trained",
+                    got=f"{self.loss.formula}, which has no gradient with respect to them",
+                    fix="Compute it of the agent's outputs without stop_gradient, or name the "
+                    "`part` that it depends on.",
+                )
+            )
+        updates, state = optimizer_update(
+            self._transformation(trained),
+            gradient,
+            state,
+            trained,
+            value,
+            lambda trained: objective(trained)[0],
+        )
         trained = optax.apply_updates(trained, updates)
         priority = metrics.pop("priority", None)
         out: Any = data
@@ -111,6 +132,24 @@ def _trainable(node: Any) -> bool:
     return not _is_non_trainable(node) and eqx.is_inexact_array(node)
 
 
+def _noting_derivatives(value: Scalar, differentiated: list[bool]) -> Scalar:
+    """`value`; notes whether JAX asks for its derivative, which it does not of a constant.
+
+    It adds nothing to the program.
+    """
+
+    @jax.custom_jvp
+    def same(value: Scalar) -> Scalar:
+        return value
+
+    def derivative(primals: tuple[Scalar], tangents: tuple[Scalar]) -> tuple[Scalar, Scalar]:
+        differentiated.append(True)
+        return primals[0], tangents[0]
+
+    same.defjvp(derivative)
+    return same(value)
+
+
 @known_names
 def minimize(
     loss: Loss[D],
@@ -122,6 +161,10 @@ def minimize(
 
         minimize(ppo_loss(), optimizer(optax.adam, 2.5e-4))
         minimize(critic_loss(), optimizer(optax.adam, 1e-3), part="critic")
+
+    Optimisers that want the loss (`polyak_sgd`, `momo`, `reduce_on_plateau`), search along a line
+    (`lbfgs`), or take gradients themselves (`sophia`, `sam`) get `value`, `grad` and `value_fn`,
+    which is the loss on the same data. Refused are `lookahead` and differentially private ones.
 
     **Arguments:**
 
@@ -135,7 +178,9 @@ def minimize(
     Metrics: `loss`, and the value of each of its terms, unweighted, by name.
 
     **Raises:** `WiringError` if `loss` or `optimizer` is something else, and, when traced,
-    if `part` names nothing that can be trained.
+    if `part` names nothing that can be trained, if the loss has no gradient with respect to
+    it (as far as JAX knows without computing it), or if the optimiser needs what it does not
+    get.
     """
     if not isinstance(loss, Loss):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
         fix = "Call the loss to make it, for instance fx.ppo_loss()."

@@ -11,6 +11,7 @@ from lerax_fx._core.arrays import common_axes
 from lerax_fx._core.bounds import check_count, check_flag
 from lerax_fx._core.chain import as_chain
 from lerax_fx._core.scan import Carry, conditional_update, scan
+from lerax_fx._core.trajectories import check_whole_trajectories
 from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx._core.wiring import check_inner
 from lerax_fx._core.wrapper import Wrapper, mean_over_time
@@ -23,6 +24,7 @@ from lerax_fx.replay.uniform import uniform
 from lerax_fx.types import Key, Metrics, Tree
 
 _PRIORITY = "priority"
+_AROUND = "Put minibatch within replay, not around it."
 
 
 @final
@@ -58,6 +60,7 @@ class Replay(Wrapper[Rollout, Rollout]):
     memory: bool = eqx.field(static=True, default=True)
 
     def init(self, agent: Tree, data: Shapes, key: Key) -> ReplayState:
+        check_whole_trajectories("replay", _AROUND)
         like = jax.eval_shape(self._steps, data())
         axes = common_axes("replay: data", like.without_memory, 2)
         ring = Ring.empty(like, self._rows(*axes), self._observations(like, *axes))
@@ -78,6 +81,7 @@ class Replay(Wrapper[Rollout, Rollout]):
     def update(
         self, agent: Tree, state: ReplayState, data: Rollout, key: Key | ReplayAhead
     ) -> Step[Rollout]:
+        check_whole_trajectories("replay", _AROUND)
         ahead = key if isinstance(key, ReplayAhead) else self.draw_ahead(key)
         ring = state.ring.add(self._steps(data))
         count = data.reward.shape[1]

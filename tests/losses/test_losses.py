@@ -1,6 +1,7 @@
 """Loss terms against closed forms; their algebra; and how often a network is evaluated."""
 
 import re
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -199,3 +200,72 @@ def test_anneal():
     schedule = fx.anneal(1.0, num_updates=4, steps_per_update=2)
     values = [float(schedule(count)) for count in range(8)]
     np.testing.assert_allclose(values, [1.0, 1.0, 0.75, 0.75, 0.5, 0.5, 0.25, 0.25])
+
+
+def test_anneal_stays_at_0_past_its_updates():
+    schedule = fx.anneal(1.0, num_updates=4, steps_per_update=2)
+    assert [float(schedule(count)) for count in (8, 9, 10, 1000)] == [0.0] * 4
+
+
+def term_of(function, evaluate=lambda agent, data: agent.critic):
+    return fx.loss_term(evaluate)(function)()
+
+
+def test_the_type_of_the_data_is_read_by_the_parameter():
+    def bare(evaluation, data):
+        return evaluation
+
+    def data_alone(evaluation, data: fx.Estimates):
+        return evaluation
+
+    def others(evaluation: jax.Array, data, *, weight: float = 1.0) -> jax.Array:
+        return evaluation
+
+    types = [term_of(f).input_type for f in (bare, data_alone, others)]
+    assert types == [Any, fx.Estimates, Any]
+    assert (term_of(bare) + fx.entropy()).input_type is fx.Estimates
+    assert (fx.entropy() + term_of(bare)).input_type is fx.Estimates
+
+
+def test_a_sum_of_losses_on_different_data_is_refused_where_it_is_written():
+    with pytest.raises(fx.WiringError, match=r"entropy \+ q_loss.*Estimates.*Targets"):
+        fx.entropy() + fx.q_loss()
+    with pytest.raises(fx.WiringError, match=r"value_loss \+ q_loss"):
+        (fx.entropy() + fx.value_loss()) - 0.5 * fx.q_loss()
+
+
+NO_LOSSES = {
+    "a Python number": lambda evaluation, data: 1.0,
+    "None": lambda evaluation, data: None,
+    "an int": lambda evaluation, data: data.rollout.action.sum(),
+    "a bool": lambda evaluation, data: data.rollout.terminated.any(),
+    "numpy's": lambda evaluation, data: np.float32(1.0),
+}
+
+
+@pytest.mark.parametrize("name", NO_LOSSES)
+def test_what_is_no_loss_is_refused_by_the_terms_name(data, name):
+    def mine(evaluation, data):
+        return NO_LOSSES[name](evaluation, data)
+
+    with pytest.raises(fx.WiringError, match="loss term 'mine': wanted a float scalar"):
+        term_of(mine)(AGENT, data)
+
+
+def test_a_loss_without_a_gradient_is_refused(data):
+    def constant(evaluation, data):
+        return data.advantage.mean()
+
+    def stopped(evaluation, data):
+        return jax.lax.stop_gradient(evaluation.layers[0].weight).mean()
+
+    def update(loss, **options):
+        stage = fx.minimize(loss, optax.sgd(1.0), **options)
+        return jax.eval_shape(lambda: stage.update(AGENT, stage.init(AGENT, KEY), data, KEY).agent)
+
+    for loss in (term_of(constant), term_of(stopped)):
+        with pytest.raises(fx.WiringError, match="depends on the arrays that are trained"):
+            update(loss)
+        update(loss + fx.value_loss())
+    with pytest.raises(fx.WiringError, match="entropy"):
+        update(fx.entropy(), where=lambda agent: agent.critic)

@@ -375,7 +375,7 @@ WRONG = {
     "loss term that is no scalar": (
         lambda: train(collect(), fx.gae(), fx.minimize(unreduced(), optax.sgd(1e-2))),
         fx.WiringError,
-        r"loss term 'unreduced': wanted a scalar, got an array of shape .*Take the mean",
+        r"loss term 'unreduced': wanted a float scalar, got an array of shape .*Take the mean",
     ),
     "a term twice": (
         lambda: train(
