@@ -50,8 +50,8 @@ class Space(eqx.Module):
 
     @abc.abstractmethod
     def flatten(self, x: Tree) -> Float[Array, "{self.flat_size}"]:
-        """An element as one vector of floats, of shape `(flat_size,)`. Whole numbers with
-        no order among them become one-hot.
+        """An element as one vector of floats, of shape `(flat_size,)`. Integers with no order
+        among them become one-hot; bytes (a `Box` of uint8) are brought to [0, 1].
         """
 
 
@@ -115,7 +115,8 @@ class Box(Space):
         return jnp.all(inside)
 
     def flatten(self, x: Tree) -> Float[Array, "{self.flat_size}"]:
-        return jnp.ravel(x).astype(_float_dtype(self._dtype))
+        flat = jnp.ravel(x).astype(_float_dtype(self._dtype))
+        return flat * (1 / 255) if self._dtype == np.uint8 else flat
 
     def __repr__(self) -> str:
         if self._dtype == np.float32:

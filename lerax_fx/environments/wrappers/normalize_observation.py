@@ -3,6 +3,7 @@
 from typing import Any, final
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from lerax_fx.core.bounds import Interval, check_number
@@ -111,6 +112,8 @@ def _require_floats(env: Env) -> None:
             "NormalizeObservation: env",
             wanted="observations that are one array of floats (a Box)",
             got=f"{env.name} with {space!r}",
-            fix="Wrap it in fx.FlattenObservation first.",
+            fix="Leave the wrapper out: agents bring bytes to [0, 1] themselves."
+            if isinstance(space, Box) and space.dtype == np.uint8
+            else "Wrap it in fx.FlattenObservation first.",
         )
     )
