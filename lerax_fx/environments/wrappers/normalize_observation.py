@@ -24,7 +24,8 @@ class NormalizeObservation(AbstractWrapper):
     As `VecNormalize` of OpenAI's baselines does. The statistics are shared by all
     environments of a batch and outlive episodes. Each observation that is acted on counts
     once, when the step from it is taken; so what is seen before the first step is not
-    normalised, only clipped.
+    normalised, only clipped. Entries that are not finite, or beyond 1e15, are not counted; an
+    infinite one is clipped, a NaN stays one.
 
     **Arguments:**
 

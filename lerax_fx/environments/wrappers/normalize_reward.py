@@ -19,7 +19,8 @@ class RewardMemory(eqx.Module):
     """What `NormalizeReward` remembers.
 
     - `reward`: the last one, before it was scaled.
-    - `discounted`: the discounted sum of the episode's rewards so far.
+    - `discounted`: the discounted sum of the episode's rewards so far; those that are not
+      finite are left out.
     - `statistics`: those of `discounted`, over all environments and episodes.
     """
 
@@ -36,6 +37,10 @@ class NormalizeReward(AbstractWrapper):
     `VecNormalize` of OpenAI's baselines: nothing is subtracted, the sign stays. The
     statistics are shared by all environments of a batch and outlive episodes. The reward
     as it was is in `info["unscaled_reward"]`; episode returns are counted with that.
+
+    Where observations are [`Timed`][lerax_fx.Timed], the sum before a step is discounted by
+    `discount ** dt`, with `dt` the time that the step took, as estimators discount the values
+    after it. A reward that is not finite is left out of the sum.
 
     **Arguments:**
 
@@ -91,7 +96,8 @@ class NormalizeReward(AbstractWrapper):
     ) -> RewardMemory:
         reward = self.env.reward(state.env, action, next_state, key=key)
         memory: RewardMemory = state.memory
-        discounted = reward + self.discount * memory.discounted
+        known = jnp.where(jnp.isfinite(reward), reward, 0.0)
+        discounted = known + self.discount * memory.discounted
         if self.statistics is not None:
             return RewardMemory(reward, discounted, self.statistics)
         seen = RunningStatistics.across_environments(discounted)
