@@ -9,6 +9,7 @@ from lerax_fx.core.bounds import Interval, check_number
 from lerax_fx.environments.env import Env
 from lerax_fx.environments.make import make
 from lerax_fx.environments.running_statistics import RunningStatistics
+from lerax_fx.environments.timed_space import TimedSpace
 from lerax_fx.environments.wrappers.shared import first_of_batch
 from lerax_fx.environments.wrappers.wrapper import AbstractWrapper, WrapperState
 from lerax_fx.types import Key, Scalar, ScalarLike, Tree
@@ -97,11 +98,20 @@ class NormalizeReward(AbstractWrapper):
         reward = self.env.reward(state.env, action, next_state, key=key)
         memory: RewardMemory = state.memory
         known = jnp.where(jnp.isfinite(reward), reward, 0.0)
-        discounted = known + self.discount * memory.discounted
+        discount = self._discount_over(next_state, key)
+        discounted = known + discount * memory.discounted
         if self.statistics is not None:
             return RewardMemory(reward, discounted, self.statistics)
         seen = RunningStatistics.across_environments(discounted)
         return RewardMemory(reward, discounted, memory.statistics.merge(seen))
+
+    def _discount_over(self, next_state: Tree, key: Key) -> ScalarLike:
+        """What is left of a unit of reward after the step that led to `next_state`."""
+        if not isinstance(self.env.observation_space, TimedSpace):
+            return self.discount
+        # Of the observation only its time is used; the rest is dead code.
+        dt = self.env.observation(next_state, key=key).dt
+        return jnp.asarray(self.discount) ** dt
 
     def restart_memory(self, memory: RewardMemory, fresh: RewardMemory) -> RewardMemory:
         return RewardMemory(fresh.reward, fresh.discounted, memory.statistics)
