@@ -9,14 +9,17 @@ import numpy as np
 
 from lerax_fx.core.spec import spec
 from lerax_fx.environments.env import Env
+from lerax_fx.environments.make import make
 from lerax_fx.environments.spaces import Space
 from lerax_fx.environments.wrappers.wrapper import AbstractEnclosing
 from lerax_fx.errors import LeraxError, WiringError, explain
 from lerax_fx.types import Key, Tree
 
 
-def check_env(env: Env) -> None:
+def check_env(env: Any) -> None:
     """Check an environment's methods against each other and its spaces.
+
+    `env` is an [`Env`][lerax_fx.Env], or what [`make`][lerax_fx.make] makes one of.
 
     Everything is evaluated abstractly: nothing is computed, nothing compiled.
     [`rollout`][lerax_fx.rollout] and [`evaluate`][lerax_fx.evaluate] do this before they act.
@@ -26,7 +29,9 @@ def check_env(env: Env) -> None:
     does not fit: a state of another structure, shape or dtype than before; an observation
     that is not of the observation space; a reward that is no float of shape `()`; an end
     that is no bool of shape `()`; a Python number where an array is wanted.
+    `EnvironmentSetupError` for what is no environment.
     """
+    env = make(env)
     key = jax.eval_shape(lambda: jax.random.key(0))
 
     def check(key: Key) -> tuple[()]:
@@ -47,7 +52,9 @@ def _check(env: Env, key: Key) -> None:
     action_space = _space(call, env, "action_space")
     observation_space = _space(call, env, "observation_space")
     action = call("action_space.sample", action_space.sample, key)
+    _arrays(f"{env.name}: action_space.sample", action)
     element = call("observation_space.sample", observation_space.sample, key)
+    _arrays(f"{env.name}: observation_space.sample", element)
 
     state = call("initial", env.initial, key=key)
     _arrays(f"{env.name}: initial", state)

@@ -200,6 +200,12 @@ def test_a_space_that_fails_names_itself():
         fx.check_env(Broken())
 
 
+def test_check_env_takes_what_make_takes():
+    fx.check_env("CartPole-v1")
+    with pytest.raises(fx.EnvironmentSetupError, match="make: env"):
+        fx.check_env(Right)
+
+
 def test_numpy_arrays_in_states_and_numbers_in_info_are_fine():
     class Plain(Right):
         def initial(self, *, key):

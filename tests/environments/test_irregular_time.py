@@ -194,6 +194,26 @@ STATISTICS = fx.environments.RunningStatistics(jnp.ones(()), jnp.zeros(()), jnp.
             "`statistics`",
         ),
         (
+            lambda: fx.IrregularTime(fx.TimeLimit(fx.IrregularTime(RandomWalk()), 3)),
+            fx.EnvironmentSetupError,
+            "IrregularTime: env: wanted observations without a time of their own",
+        ),
+        (
+            lambda: fx.NormalizeObservation(fx.IrregularTime(RandomWalk())),
+            fx.EnvironmentSetupError,
+            r"inside of fx\.IrregularTime",
+        ),
+        (
+            lambda: fx.TimedSpace((2,), fx.Box(0.0, 1.0)),
+            (fx.HyperparameterError, TypeError),
+            "TimedSpace|value",
+        ),
+        (
+            lambda: fx.TimedSpace(fx.Discrete(2), 3.0),
+            (fx.HyperparameterError, TypeError),
+            "TimedSpace|dt",
+        ),
+        (
             lambda: fx.TimedSpace(fx.Discrete(2), fx.Box(0.0, 1.0, (1,))),
             fx.HyperparameterError,
             "TimedSpace: dt",

@@ -76,7 +76,7 @@ def test_across_environments_is_one_value_alone_and_all_of_them_in_a_batch():
 
 wild = hnp.arrays(
     np.float32,
-    st.tuples(st.integers(1, 6), st.just(2)),
+    (4, 2),
     elements=st.one_of(
         st.floats(-100, 100, width=32),
         st.sampled_from([np.inf, -np.inf, np.nan, np.float32(3e38)]),
@@ -85,7 +85,7 @@ wild = hnp.arrays(
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(wild, min_size=1, max_size=4))
+@given(st.lists(wild, min_size=1, max_size=3))
 def test_what_is_not_finite_is_left_out_entry_by_entry(parts):
     batched, stepwise = RunningStatistics.start((2,)), RunningStatistics.start((2,))
     across = jax.vmap(RunningStatistics.across_environments, axis_name=ENVIRONMENT_AXIS)

@@ -15,6 +15,7 @@ from lerax_fx.environments import (
     NormalizeObservation,
     NormalizeReward,
     RescaleAction,
+    RunningStatistics,
     TimeLimit,
     check_env,
     frozen,
@@ -233,6 +234,9 @@ def test_other_errors_of_construction():
         RescaleAction(Drift(bound=float("inf")))
     with pytest.raises(HyperparameterError, match="TimeLimit: max_steps"):
         TimeLimit(RandomWalk(), 0)
+    for wrapper, shape in [(NormalizeObservation, ()), (NormalizeReward, (3,))]:
+        with pytest.raises(HyperparameterError, match=f"{wrapper.__name__}: statistics"):
+            wrapper(Drift(), statistics=RunningStatistics.start(shape))
     with pytest.raises(HyperparameterError, match="NormalizeReward: discount"):
         NormalizeReward(RandomWalk(), discount=1.5)
 

@@ -10,7 +10,7 @@ from lerax_fx.environments.env import Env
 from lerax_fx.environments.make import make
 from lerax_fx.environments.running_statistics import RunningStatistics
 from lerax_fx.environments.timed_space import TimedSpace
-from lerax_fx.environments.wrappers.shared import first_of_batch
+from lerax_fx.environments.wrappers.shared import check_shape, first_of_batch
 from lerax_fx.environments.wrappers.wrapper import AbstractWrapper, WrapperState
 from lerax_fx.types import Key, Scalar, ScalarLike, Tree
 
@@ -52,7 +52,8 @@ class NormalizeReward(AbstractWrapper):
     - `statistics`: fixed ones, which are never updated. [`frozen`][lerax_fx.environments.frozen]
       takes them out of a state.
 
-    **Raises:** `HyperparameterError` for values out of range.
+    **Raises:** `HyperparameterError` for values out of range, and for `statistics` that are
+    not of one number.
     """
 
     env: Env
@@ -76,6 +77,8 @@ class NormalizeReward(AbstractWrapper):
         self.clip = check_number("NormalizeReward: clip", clip, positive)
         self.epsilon = check_number("NormalizeReward: epsilon", epsilon, Interval(0.0))
         self.statistics = statistics
+        if statistics is not None:
+            check_shape("NormalizeReward", statistics, ())
 
     def wrap_reward(self, memory: RewardMemory, reward: Scalar) -> Scalar:
         # The remembered one, not `reward`: where rewards are random, that one was drawn
