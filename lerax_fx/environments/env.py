@@ -46,8 +46,9 @@ class Env(eqx.Module):
     `jax.vmap(..., axis_name=ENVIRONMENT_AXIS)`. An environment's own fields that are
     floats or arrays are traced; ints, bools and strings shape the program.
 
+    Methods return JAX arrays, not Python numbers, and work with and without that axis.
     [`check_env`][lerax_fx.environments.check_env] tells whether a new environment keeps
-    to all this.
+    to all this; rollouts and evaluations check it too.
     """
 
     @property

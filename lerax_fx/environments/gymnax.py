@@ -118,7 +118,8 @@ def is_gymnax_environment(value: Any) -> bool:
 def gymnax_env(name: str) -> GymnaxEnv:
     """The environment that gymnax has registered under an id, with its default parameters.
 
-    **Raises:** `EnvironmentSetupError` for an unknown id.
+    **Raises:** `EnvironmentSetupError` for an unknown id, or if the data set that an
+    environment is made of could not be loaded.
     """
     known = list(gymnax.registered_envs)
     if name not in known:
@@ -161,7 +162,18 @@ def _environment(name: str) -> Any:
     """
     # It may be made while JAX traces; the arrays it keeps must not be tracers.
     with jax.ensure_compile_time_eval():
-        environment, _ = gymnax.make(name)
+        try:
+            environment, _ = gymnax.make(name)
+        except (OSError, EOFError) as error:  # of a network or a file: MNISTBandit-bsuite
+            raise EnvironmentSetupError(
+                explain(
+                    f"make: {name}",
+                    wanted="the data set that this environment is made of, which gymnax downloads",
+                    got=f"{type(error).__name__}: {error}",
+                    fix="Make it with a network connection, or put the files where gymnax keeps "
+                    "them (/tmp/mnist), whole ones.",
+                )
+            ) from error
     return environment
 
 

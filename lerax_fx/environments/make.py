@@ -23,8 +23,9 @@ def make(env: Any, **params: Any) -> Env:
     Two environments made in the same way are equal in structure: a program compiled for
     one serves the other.
 
-    **Raises:** `EnvironmentSetupError` if there is no such environment or parameter, or
-    if gymnax is not installed.
+    **Raises:** `EnvironmentSetupError` if there is no such environment or parameter, if
+    gymnax is not installed, or if the data set that an environment is made of (MNIST, for
+    "MNISTBandit-bsuite") could not be downloaded.
     """
     if isinstance(env, Env):
         if params:

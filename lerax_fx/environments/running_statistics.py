@@ -1,6 +1,7 @@
 """The mean and the variance of all that was seen so far, kept without keeping it."""
 
-from typing import final
+from collections.abc import Callable
+from typing import Final, final
 
 import equinox as eqx
 import jax
@@ -8,7 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lerax_fx.environments.env import ENVIRONMENT_AXIS
-from lerax_fx.types import Scalar, ScalarLike
+from lerax_fx.types import ScalarLike
+
+_LARGEST: Final = 1e15
 
 
 @final
@@ -20,24 +23,26 @@ class RunningStatistics(eqx.Module):
     squares, which would outgrow a float32. The count is a float for the same end: at its
     last exact value it stays, and the statistics go on as a moving average; an int would
     overflow.
+
+    What is not finite is left out, entry by entry, and so is what is beyond 1e15 in
+    magnitude, whose square would outgrow a float32 when summed: one such number would make
+    the mean or the variance infinite, or NaN, for good. `count` is per entry for that
+    reason.
     """
 
-    count: Scalar
+    count: Float[Array, "*shape"]
     mean: Float[Array, "*shape"]
     variance: Float[Array, "*shape"]
 
     @staticmethod
     def start(shape: tuple[int, ...]) -> "RunningStatistics":
         """Of nothing yet. Normalising by them changes nothing."""
-        return RunningStatistics(jnp.zeros(()), jnp.zeros(shape), jnp.zeros(shape))
+        return RunningStatistics(jnp.zeros(shape), jnp.zeros(shape), jnp.zeros(shape))
 
     @staticmethod
     def of(batch: Float[Array, "batch *shape"]) -> "RunningStatistics":
         """Of one batch alone, over its first axis."""
-        count = jnp.full((), batch.shape[0], float)
-        if batch.shape[0] == 0:
-            return RunningStatistics.start(batch.shape[1:])
-        return RunningStatistics(count, batch.mean(0), batch.var(0))
+        return _of(batch, lambda x: jnp.sum(x, axis=0))
 
     @staticmethod
     def across_environments(value: Float[Array, "*shape"]) -> "RunningStatistics":
@@ -46,12 +51,15 @@ class RunningStatistics(eqx.Module):
         """
         value = jax.lax.stop_gradient(value)
         try:
-            number = jax.lax.axis_size(ENVIRONMENT_AXIS)
+            jax.lax.axis_size(ENVIRONMENT_AXIS)
         except NameError:  # what JAX raises for an axis that no vmap around us has named
-            return RunningStatistics(jnp.ones(()), value, jnp.zeros_like(value))
-        mean: Array = jax.lax.pmean(value, ENVIRONMENT_AXIS)
-        variance: Array = jax.lax.pmean(jnp.square(value - mean), ENVIRONMENT_AXIS)
-        return RunningStatistics(jnp.full((), number, float), mean, variance)
+            return _of(value, lambda x: x)
+
+        def total(x: Array) -> Array:
+            summed: Array = jax.lax.psum(x, ENVIRONMENT_AXIS)
+            return summed
+
+        return _of(value, total)
 
     def update(self, batch: Float[Array, "batch *shape"]) -> "RunningStatistics":
         """With a batch more."""
@@ -75,7 +83,7 @@ class RunningStatistics(eqx.Module):
     def normalize(
         self, value: Float[Array, "*shape"], epsilon: ScalarLike = 1e-8
     ) -> Float[Array, "*shape"]:
-        """A value in standard deviations from the mean."""
+        """A value in standard deviations from the mean. What is not finite stays so."""
         return _difference(value, self.mean) / self.scale(epsilon)
 
 
@@ -84,3 +92,17 @@ def _difference(
 ) -> Float[Array, "*shape"]:
     """Of arrays of one shape: nothing is broadcast."""
     return one - other
+
+
+def _of(
+    values: Float[Array, "..."], total: Callable[[Float[Array, "..."]], Float[Array, "..."]]
+) -> RunningStatistics:
+    """Of some values, which `total` sums up."""
+    values = values.astype(float)
+    counts = jnp.abs(values) <= _LARGEST  # false for NaN
+    known = jnp.where(counts, values, 0.0)
+    count = total(counts.astype(float))
+    divisor = jnp.maximum(count, 1.0)
+    mean = total(known) / divisor
+    squares = jnp.where(counts, jnp.square(known - mean), 0.0)
+    return RunningStatistics(count, mean, total(squares) / divisor)

@@ -50,8 +50,8 @@ class Space(eqx.Module):
 
     @abc.abstractmethod
     def flatten(self, x: Tree) -> Float[Array, "{self.flat_size}"]:
-        """An element as one vector of floats, of shape `(flat_size,)`. Whole numbers with
-        no order among them become one-hot.
+        """An element as one vector of floats, of shape `(flat_size,)`. Integers with no order
+        among them become one-hot; bytes (a `Box` of uint8) are brought to [0, 1].
         """
 
 
@@ -63,10 +63,13 @@ class Box(Space):
 
     - `low`, `high`: numbers, or arrays that broadcast to `shape`. An infinite bound, or
       one of the largest magnitude that the dtype holds, is no bound.
+      Of integers, the bounds are the outermost integers within.
     - `shape`: that of the bounds, by default.
-    - `dtype`: float, integer or bool.
+    - `dtype`: float, integer or bool; as JAX has it, which without `jax_enable_x64` makes
+      32 bits of 64.
 
-    **Raises:** `HyperparameterError` if the bounds do not broadcast, or cross each other.
+    **Raises:** `HyperparameterError` if the bounds do not broadcast, cross each other, or are
+    NaN, and for a shape or a dtype of another kind.
     """
 
     low: Num[Array | np.ndarray, "..."] | Bool[Array | np.ndarray, "..."]
@@ -79,8 +82,8 @@ class Box(Space):
     ):
         if shape is None:
             shape = np.broadcast_shapes(np.shape(low), np.shape(high))
-        self._shape = tuple(int(size) for size in shape)
-        self._dtype = np.dtype(dtype)
+        self._shape = _sizes(shape)
+        self._dtype = _box_dtype(dtype)
         self.low = _bound("low", low, self._shape, self._dtype)
         self.high = _bound("high", high, self._shape, self._dtype)
         _check_order(self.low, self.high)
@@ -115,7 +118,8 @@ class Box(Space):
         return jnp.all(inside)
 
     def flatten(self, x: Tree) -> Float[Array, "{self.flat_size}"]:
-        return jnp.ravel(x).astype(_float_dtype(self._dtype))
+        flat = jnp.ravel(x).astype(_float_dtype(self._dtype))
+        return flat * (1 / 255) if self._dtype == np.uint8 else flat
 
     def __repr__(self) -> str:
         if self._dtype == np.float32:
@@ -138,10 +142,12 @@ class Box(Space):
         return jnp.clip(drawn, self.low, self.high).astype(self._dtype)
 
     def _sample_whole(self, key: Key) -> Tree:
-        wide = np.promote_types(self._dtype, np.int32)
+        small = self._dtype.itemsize < np.dtype(np.int32).itemsize
+        wide = np.dtype(np.int32) if small else self._dtype
         # `randint` leaves its upper end out, and one above the highest int32 is no int32:
         # that one value is never drawn.
-        top = jnp.minimum(jnp.asarray(self.high, wide), np.iinfo(wide).max - 1) + 1
+        highest = np.asarray(np.iinfo(wide).max - 1, wide)
+        top = jnp.minimum(jnp.asarray(self.high, wide), highest) + 1
         drawn = jax.random.randint(key, self._shape, jnp.asarray(self.low, wide), top, wide)
         return drawn.astype(self._dtype)
 
@@ -195,7 +201,17 @@ class MultiDiscrete(Space):
     nvec: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(self, nvec: Iterable[int]):
-        sizes = list(nvec)
+        try:
+            sizes = list(nvec)
+        except TypeError as error:
+            raise HyperparameterError(
+                explain(
+                    "MultiDiscrete: nvec",
+                    wanted="a sequence of ints",
+                    got=f"{nvec!r}",
+                    fix="Pass how many values each entry has, such as [2, 3].",
+                )
+            ) from error
         check_count("MultiDiscrete: length of nvec", len(sizes))
         self.nvec = tuple(check_count(f"MultiDiscrete: nvec[{i}]", n) for i, n in enumerate(sizes))
 
@@ -370,23 +386,68 @@ def _bound(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) 
     try:
         if traced:
             return jnp.broadcast_to(cast(Any, value), shape).astype(dtype)
-        return np.broadcast_to(_fit(np.asarray(value), dtype), shape)
+        return np.broadcast_to(_fit(name, _numbers(name, value), dtype), shape)
     except (TypeError, ValueError) as error:
         raise HyperparameterError(
             explain(
                 f"Box: {name}",
-                wanted=f"a number, or an array that broadcasts to {shape}",
+                wanted=f"a number, or an array that broadcasts to {shape}, without NaN",
                 got=f"{value!r}",
                 fix="Pass bounds of the space's shape, or one number for all entries.",
             )
         ) from error
 
 
-def _fit(bound: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
-    """Cast, with what an integer dtype cannot hold (infinity, say) brought to its range."""
+def _numbers(name: str, value: Any) -> np.ndarray:
+    bound = np.asarray(value)
+    if jnp.issubdtype(bound.dtype, jnp.floating) and np.isnan(bound).any():
+        raise ValueError(f"NaN is no bound: {name}")
+    return bound
+
+
+def _fit(name: str, bound: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """Cast. Of integers the bounds are integers within, and what the dtype cannot hold
+    (infinity, say) is brought to its range.
+    """
     if np.issubdtype(dtype, np.integer):
+        if np.issubdtype(bound.dtype, np.floating) and not np.isnan(bound).any():
+            bound = np.ceil(bound) if name == "low" else np.floor(bound)
         bound = np.clip(bound, np.iinfo(dtype).min, np.iinfo(dtype).max)
+        if np.issubdtype(bound.dtype, np.floating):
+            # The largest int32 is no float32, the largest int64 no float64.
+            top = np.iinfo(dtype).max
+            over = bound >= float(top)
+            return np.where(over, top, np.where(over, 0, bound).astype(dtype)).astype(dtype)
     return np.asarray(bound, dtype)
+
+
+def _sizes(shape: Any) -> tuple[int, ...]:
+    try:
+        sizes = list(shape)
+    except TypeError as error:
+        raise HyperparameterError(
+            explain("Box: shape", wanted="a tuple of ints", got=f"{shape!r}", fix="Pass (n,).")
+        ) from error
+    return tuple(check_count(f"Box: shape[{i}]", n, at_least=0) for i, n in enumerate(sizes))
+
+
+def _box_dtype(dtype: Any) -> np.dtype[Any]:
+    """The dtype that JAX gives to arrays of it."""
+    try:
+        found = jax.dtypes.canonicalize_dtype(dtype)
+    except TypeError:
+        found = np.dtype(object)
+    kinds = (jnp.floating, jnp.integer, jnp.bool_)
+    if any(jnp.issubdtype(found, kind) for kind in kinds):
+        return found
+    raise HyperparameterError(
+        explain(
+            "Box: dtype",
+            wanted="a dtype of floats, ints or bools",
+            got=f"{dtype!r}",
+            fix="Pass for instance jnp.float32, or one-hot what has no order.",
+        )
+    )
 
 
 def _check_order(low: Any, high: Any) -> None:

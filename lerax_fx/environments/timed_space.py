@@ -32,7 +32,17 @@ class TimedSpace(Space):
     dt: Box
 
     def __init__(self, value: Space, dt: Box):
-        if dt.shape != () or not jnp.issubdtype(dt.dtype, jnp.floating):
+        if not isinstance(value, Space):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers are not all type-checked
+            raise HyperparameterError(
+                explain(
+                    "TimedSpace: value",
+                    wanted="a Space",
+                    got=f"{value!r}",
+                    fix="Pass the space of what is observed, such as fx.Box(-1.0, 1.0, (3,)).",
+                )
+            )
+        is_box = isinstance(dt, Box)  # pyright: ignore[reportUnnecessaryIsInstance] -- callers are not all type-checked
+        if not is_box or dt.shape != () or not jnp.issubdtype(dt.dtype, jnp.floating):
             raise HyperparameterError(
                 explain(
                     "TimedSpace: dt",

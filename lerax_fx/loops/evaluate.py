@@ -11,6 +11,7 @@ from lerax_fx._core.arguments import known_names
 from lerax_fx._core.bounds import check_count
 from lerax_fx.environments.env import ENVIRONMENT_AXIS
 from lerax_fx.environments.make import make
+from lerax_fx.environments.validate import check_env
 from lerax_fx.loops.check_agent import check_actor_critic
 from lerax_fx.types import Key, Tree
 
@@ -52,6 +53,7 @@ def evaluate(
     environment = make(env)
     check_count("evaluate: num_episodes", num_episodes)
     check_count("evaluate: max_steps", max_steps)
+    check_env(environment)
     check_actor_critic("evaluate: agent", agent, environment)
 
     def begin(key: Key) -> Tree:

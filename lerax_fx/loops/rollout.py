@@ -16,6 +16,7 @@ from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.environments.env import ENVIRONMENT_AXIS, Env
 from lerax_fx.environments.make import make
+from lerax_fx.environments.validate import check_env
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.exploration.exploration import AbstractExploration
 from lerax_fx.loops.check_agent import check_actor_critic
@@ -90,6 +91,7 @@ class RolloutStage(Transform[None, Rollout]):
 
     def init(self, agent: Any, data: Shapes, key: Key) -> RolloutState:
         del data
+        check_env(self.env)
         check_actor_critic("rollout: agent", agent, self.env)
 
         def begin(state_key: Key, observation_key: Key) -> Actor:
@@ -260,7 +262,8 @@ def rollout(
     means over the episodes that ended in this update (NaN if none did).
 
     **Raises:** `HyperparameterError` for a count below 1; `EnvironmentSetupError` for an
-    unknown environment; `WiringError`, when traced, if the agent lacks what is asked of
+    unknown environment; `WiringError`, when traced, if the environment breaks its contract
+    (see [`check_env`][lerax_fx.environments.check_env]), if the agent lacks what is asked of
     it, or does not fit the environment's spaces.
     """
     return RolloutStage(

@@ -56,7 +56,8 @@ def box_scaling(where: str, space: Space) -> Scaling:
             f"{where}: observations",
             wanted="a Box of floats whose bounds are known",
             got=f"{space!r}",
-            fix="Wrap the environment in fx.FlattenObservation, or make the agent outside of "
+            fix="Give the environment observations of floats, for instance with "
+            "fx.FlattenObservation (which leaves bytes as they are), or make the agent outside of "
             "jit and vmap.",
         )
     )

@@ -1,5 +1,7 @@
+import gzip
 import subprocess
 import sys
+from urllib.error import URLError
 
 import jax
 import jax.numpy as jnp
@@ -137,6 +139,21 @@ def test_an_object_and_a_pair_are_adapted_and_an_env_passes():
 def test_errors_of_make(call, hint):
     with pytest.raises(EnvironmentSetupError, match=hint):
         call()
+
+
+@pytest.mark.parametrize(
+    "error", [URLError("no network"), gzip.BadGzipFile("not gzipped"), EOFError("cut short")]
+)
+def test_a_data_set_that_cannot_be_loaded_is_named_with_the_reason(error, monkeypatch):
+    from gymnax.utils import load_mnist
+
+    def fails(*_args):
+        raise error
+
+    monkeypatch.setattr(load_mnist, "load_mnist", fails)
+    with pytest.raises(EnvironmentSetupError, match=r"MNISTBandit-bsuite: .*data set") as raised:
+        make("MNISTBandit-bsuite")
+    assert str(error) in str(raised.value)
 
 
 def test_without_gymnax_make_says_how_to_install_it(monkeypatch):

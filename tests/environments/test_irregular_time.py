@@ -127,6 +127,23 @@ def test_returns_are_the_wrapped_environments():
         assert (np.asarray(evaluation.episode_length) < length).any()
 
 
+def test_rewards_are_normalised_by_returns_discounted_over_time():
+    env = fx.NormalizeReward(fx.IrregularTime(Rising(length=1000, end=40), 4), discount=0.9)
+    _, timesteps = walk(env, 60)
+    raw, dts = timesteps.info["unscaled_reward"], np.asarray(timesteps.next_observation.dt)
+    done = np.asarray(timesteps.terminated)
+    assert len(set(dts)) == 4
+    assert done.any()
+    running, returns = 0.0, []
+    for reward, dt, over, scaled in zip(raw, dts, done, timesteps.reward, strict=True):
+        running = float(reward) + 0.9 ** float(dt) * running
+        returns.append(running)
+        expected = np.clip(reward / np.sqrt(np.var(returns) + 1e-8), -10, 10)
+        if len(returns) > 1:  # of one number nothing varies yet
+            np.testing.assert_allclose(scaled, expected, rtol=1e-3)
+        running = 0.0 if over else running
+
+
 def test_a_frozen_environment_within_is_found():
     env = fx.NormalizeReward(fx.IrregularTime(RandomWalk()))
     fixed = fx.frozen(env, env.initial(key=KEY))
@@ -175,6 +192,26 @@ STATISTICS = fx.environments.RunningStatistics(jnp.ones(()), jnp.zeros(()), jnp.
             lambda: fx.IrregularTime(fx.NormalizeObservation(RandomWalk())),
             fx.EnvironmentSetupError,
             "`statistics`",
+        ),
+        (
+            lambda: fx.IrregularTime(fx.TimeLimit(fx.IrregularTime(RandomWalk()), 3)),
+            fx.EnvironmentSetupError,
+            "IrregularTime: env: wanted observations without a time of their own",
+        ),
+        (
+            lambda: fx.NormalizeObservation(fx.IrregularTime(RandomWalk())),
+            fx.EnvironmentSetupError,
+            r"inside of fx\.IrregularTime",
+        ),
+        (
+            lambda: fx.TimedSpace((2,), fx.Box(0.0, 1.0)),
+            (fx.HyperparameterError, TypeError),
+            "TimedSpace|value",
+        ),
+        (
+            lambda: fx.TimedSpace(fx.Discrete(2), 3.0),
+            (fx.HyperparameterError, TypeError),
+            "TimedSpace|dt",
         ),
         (
             lambda: fx.TimedSpace(fx.Discrete(2), fx.Box(0.0, 1.0, (1,))),

@@ -87,6 +87,18 @@ class Grid(RandomWalk):
             r"the 4 numbers.*Box\(2,\)",
         ),
         (
+            lambda: fx.hide_velocities(
+                fx.TimeLimit(fx.SelectObservation("CartPole-v1", [1, 0, 3, 2]), 9)
+            ),
+            fx.EnvironmentSetupError,
+            "Hide velocities first",
+        ),
+        (
+            lambda: fx.SelectObservation("CartPole-v1", 0),
+            (fx.HyperparameterError, TypeError),
+            "indices",
+        ),
+        (
             lambda: fx.hide_velocities(fx.IrregularTime("CartPole-v1")),
             fx.EnvironmentSetupError,
             "Hide velocities first",

@@ -13,7 +13,7 @@ batches = hnp.arrays(
 
 
 def close(statistics, data):
-    assert float(statistics.count) == len(data)
+    np.testing.assert_array_equal(statistics.count, [len(data)] * 2)
     if len(data):
         np.testing.assert_allclose(statistics.mean, data.mean(0), rtol=1e-4, atol=1e-3)
         np.testing.assert_allclose(statistics.variance, data.var(0), rtol=1e-3, atol=1e-2)
@@ -66,9 +66,50 @@ def test_past_the_largest_exact_count_it_goes_on_as_a_moving_average():
 def test_across_environments_is_one_value_alone_and_all_of_them_in_a_batch():
     alone = RunningStatistics.across_environments(jnp.asarray([1.0, 2.0]))
     np.testing.assert_array_equal(alone.mean, [1.0, 2.0])
-    assert float(alone.count) == 1
+    np.testing.assert_array_equal(alone.count, [1, 1])
     values = jnp.asarray([[1.0], [2.0], [6.0]])
     shared = jax.vmap(RunningStatistics.across_environments, axis_name=ENVIRONMENT_AXIS)(values)
-    np.testing.assert_array_equal(shared.count, [3.0] * 3)
+    np.testing.assert_array_equal(shared.count, [[3.0]] * 3)
     np.testing.assert_allclose(shared.mean, np.full((3, 1), 3.0))
     np.testing.assert_allclose(shared.variance, np.full((3, 1), np.var([1, 2, 6])), rtol=1e-6)
+
+
+wild = hnp.arrays(
+    np.float32,
+    (4, 2),
+    elements=st.one_of(
+        st.floats(-100, 100, width=32),
+        st.sampled_from([np.inf, -np.inf, np.nan, np.float32(3e38)]),
+    ),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(wild, min_size=1, max_size=3))
+def test_what_is_not_finite_is_left_out_entry_by_entry(parts):
+    batched, stepwise = RunningStatistics.start((2,)), RunningStatistics.start((2,))
+    across = jax.vmap(RunningStatistics.across_environments, axis_name=ENVIRONMENT_AXIS)
+    for part in parts:
+        batched = batched.update(jnp.asarray(part))
+        shared = jax.tree.map(lambda x: x[0], across(jnp.asarray(part)))
+        stepwise = stepwise.merge(shared)
+    data = np.concatenate(parts).astype(np.float64)
+    for statistics in (batched, stepwise):
+        for entry in range(2):
+            column = data[:, entry]
+            known = column[np.abs(column) < 1e15]
+            assert float(statistics.count[entry]) == len(known)
+            if len(known):
+                wanted = known.mean(), known.var()
+                found = statistics.mean[entry], statistics.variance[entry]
+                np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-2)
+
+
+def test_after_an_infinite_value_normalising_goes_on():
+    statistics = RunningStatistics.start(())
+    for value in (1.0, float("inf"), 3.0, float("nan"), 1e30):
+        statistics = statistics.merge(RunningStatistics.across_environments(jnp.asarray(value)))
+    np.testing.assert_allclose(statistics.normalize(jnp.asarray(4.0)), 2.0, rtol=1e-6)
+    assert float(statistics.normalize(jnp.asarray(float("inf")))) == float("inf")
+    gradient = jax.grad(lambda v: RunningStatistics.of(v).mean)(jnp.asarray([1.0, jnp.nan]))
+    np.testing.assert_array_equal(gradient, [1.0, 0.0])

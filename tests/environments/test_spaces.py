@@ -1,3 +1,5 @@
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,6 +28,13 @@ whole = st.sampled_from(
         Box(-3, 4, (), np.int32),
         Box(0, 1, (2,), bool),
         Box(-INF, INF, (2,), np.int32),
+        Box(0, 10, (2,), np.int64),
+        Box(-INF, INF, (2,), np.int64),
+        Box(0, 10**10, (), np.int64),
+        Box(0, 9, (2,), np.uint32),
+        Box(np.uint8(3), np.uint8(200), (2,), np.int32),
+        Box(0, INF, (2,), np.uint32),
+        Box(-1, 2, (2,), np.float64),
     ]
 )
 simple = st.one_of(
@@ -95,6 +104,25 @@ def test_samples_of_an_unbounded_box_are_finite_and_of_both_signs():
     assert float(x.min()) < 0 < float(x.max())
 
 
+def test_the_dtype_is_the_one_that_jax_gives():
+    wide = Box(-INF, INF, (2,), np.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert wide.sample(KEY).dtype == wide.dtype
+        assert Box(-1, 1, (2,), np.float64).sample(KEY).dtype == np.float32
+    assert bool(wide.contains(jnp.asarray([-5, 2**31 - 1])))
+    assert bool(Box(0, INF, (), np.uint32).contains(jnp.asarray(4_000_000_000, jnp.uint32)))
+
+
+def test_bounds_of_integers_are_integers_within():
+    box = Box(0.5, np.asarray([2.5, 3.0], np.float32), dtype=np.int32)
+    np.testing.assert_array_equal(box.low, [1, 1])
+    np.testing.assert_array_equal(box.high, [2, 3])
+    assert not bool(box.contains(jnp.asarray([0, 2])))
+    unbounded = Box(np.float32(-INF), np.float32(INF), (1,), np.int32)
+    assert (int(unbounded.low[0]), int(unbounded.high[0])) == (-(2**31), 2**31 - 1)
+
+
 def test_equal_spaces_share_a_program():
     traces = []
 
@@ -128,6 +156,13 @@ def test_repr():
         (lambda: MultiBinary(True), "MultiBinary: n"),
         (lambda: Box(1.0, -1.0, (2,)), "Box: low, high"),
         (lambda: Box(np.zeros(3), 1.0, (2,)), "Box: low"),
+        (lambda: Box(np.nan, 1, (2,), np.int32), "Box: low.*NaN"),
+        (lambda: Box(0, np.nan), "Box: high.*NaN"),
+        (lambda: Box(0, 1, (2,), complex), "Box: dtype"),
+        (lambda: Box(0, 1, (2,), "U3"), "Box: dtype"),
+        (lambda: Box(0, 1, 3), "Box: shape"),
+        (lambda: Box(0, 1, (2.5,)), r"Box: shape\[0\]"),
+        (lambda: MultiDiscrete(3), "MultiDiscrete: nvec"),
         (lambda: Tuple([Discrete(2), 3]), r"Tuple: spaces\[1\]"),
         (lambda: Dict({"a": 3}), r"Dict: spaces\['a'\]"),
     ],

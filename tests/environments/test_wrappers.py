@@ -15,6 +15,7 @@ from lerax_fx.environments import (
     NormalizeObservation,
     NormalizeReward,
     RescaleAction,
+    RunningStatistics,
     TimeLimit,
     check_env,
     frozen,
@@ -95,7 +96,7 @@ def test_observations_are_normalised_by_all_that_was_acted_on_before():
 def test_statistics_are_shared_and_outlive_episodes():
     _, _, last, (_, timesteps, _) = record(NormalizeObservation)
     assert bool(jnp.any(timesteps.truncated | timesteps.terminated))
-    np.testing.assert_array_equal(last.memory.count, [36.0] * 3)
+    np.testing.assert_array_equal(last.memory.count, [[36.0]] * 3)
     np.testing.assert_array_equal(last.memory.mean, np.broadcast_to(last.memory.mean[0], (3, 1)))
 
 
@@ -119,6 +120,23 @@ def test_rewards_are_divided_by_the_deviation_of_the_discounted_return():
         running = np.where(done[t], 0.0, running)
 
 
+class Bursts(Drift):
+    """The reward is infinite on the left."""
+
+    def reward(self, state, action, next_state, *, key):
+        return jnp.where(next_state[0] < 0, jnp.inf, 1.0)
+
+
+def test_an_infinite_reward_is_left_out_of_the_discounted_return():
+    env = NormalizeReward(Bursts())
+    state = env.initial(key=KEY)
+    for place in (1.0, -1.0, 2.0):
+        action = place - state.env
+        state = env.transition(state, action, key=KEY)
+    np.testing.assert_allclose(state.memory.discounted, 1.0 + 0.99**2)
+    assert bool(jnp.isfinite(state.memory.statistics.variance))
+
+
 def test_the_innermost_unscaled_reward_is_passed_on():
     env = NormalizeReward(FlattenObservation(NormalizeReward(TimeLimit(Drift(), 3))))
     state, _ = env.reset(key=KEY)
@@ -136,7 +154,7 @@ def test_alone_an_environment_has_its_own_statistics():
     for _ in range(3):
         state = step(state, KEY)
     assert float(state.memory.statistics.count) == 3
-    assert float(state.env.memory.count) == 3
+    np.testing.assert_array_equal(state.env.memory.count, [3])
 
 
 @pytest.mark.parametrize("wrapper", [NormalizeObservation, NormalizeReward])
@@ -216,6 +234,9 @@ def test_other_errors_of_construction():
         RescaleAction(Drift(bound=float("inf")))
     with pytest.raises(HyperparameterError, match="TimeLimit: max_steps"):
         TimeLimit(RandomWalk(), 0)
+    for wrapper, shape in [(NormalizeObservation, ()), (NormalizeReward, (3,))]:
+        with pytest.raises(HyperparameterError, match=f"{wrapper.__name__}: statistics"):
+            wrapper(Drift(), statistics=RunningStatistics.start(shape))
     with pytest.raises(HyperparameterError, match="NormalizeReward: discount"):
         NormalizeReward(RandomWalk(), discount=1.5)
 

@@ -597,7 +597,7 @@ PLANTS = {
         "reward",
     ),
     "RunningStatistics: a variance for one entry more": Plant(
-        lambda variance: environments.RunningStatistics(jnp.zeros(()), jnp.zeros(2), variance),
+        lambda variance: environments.RunningStatistics(jnp.zeros(2), jnp.zeros(2), variance),
         jnp.zeros(2),
         jnp.zeros(3),
         "RunningStatistics.__init__",

@@ -36,8 +36,8 @@ def hide_velocities(env: Any) -> SelectObservation:
     - `env`: one of these, or what [`make`][lerax_fx.make] makes one of; wrappers around it
       are fine that leave each entry of its observations in its place.
 
-    **Raises:** `EnvironmentSetupError` for another environment, or for observations of
-    another size than its own.
+    **Raises:** `EnvironmentSetupError` for another environment, for observations of another
+    size than its own, or of which entries were already selected.
     """
     env = make(env)
     name = _innermost(env).name
@@ -54,7 +54,8 @@ def hide_velocities(env: Any) -> SelectObservation:
         )
     size, velocities = _VELOCITIES[name]
     space = env.observation_space
-    if not (isinstance(space, Box) and space.shape == (size,)):
+    whole = isinstance(space, Box) and space.shape == (size,)
+    if not whole or _selects(env):
         raise EnvironmentSetupError(
             explain(
                 "hide_velocities: env",
@@ -64,6 +65,15 @@ def hide_velocities(env: Any) -> SelectObservation:
             )
         )
     return SelectObservation(env, [i for i in range(size) if i not in velocities])
+
+
+def _selects(env: Env) -> bool:
+    """Whether entries may be in other places: those of a `SelectObservation` may."""
+    while isinstance(env, AbstractEnclosing):
+        if isinstance(env, SelectObservation):
+            return True
+        env = env.env
+    return False
 
 
 def _innermost(env: Env) -> Env:

@@ -73,7 +73,8 @@ class IrregularTime(AbstractEnclosing):
     - `max_steps`: of the longest interval, an int of at least 1.
 
     **Raises:** `HyperparameterError` for another `max_steps`; `EnvironmentSetupError` for an
-    environment whose running statistics are not fixed.
+    environment whose running statistics are not fixed, or whose observations are
+    [`Timed`][lerax_fx.Timed] already.
     """
 
     env: Env
@@ -82,6 +83,7 @@ class IrregularTime(AbstractEnclosing):
     def __init__(self, env: Any, max_steps: int = 5):
         self.env = make(env)
         _check_statistics(self.env)
+        _check_untimed(self.env)
         self.max_steps = check_count("IrregularTime: max_steps", max_steps)
 
     @property
@@ -148,6 +150,18 @@ class IrregularTime(AbstractEnclosing):
             timestep.truncated,
         )
         return WrapperState(timestep.state, after)
+
+
+def _check_untimed(env: Env) -> None:
+    if isinstance(env.observation_space, TimedSpace):
+        raise EnvironmentSetupError(
+            explain(
+                "IrregularTime: env",
+                wanted="observations without a time of their own",
+                got=f"{env.name} with {env.observation_space!r}",
+                fix="Wrap it once: `dt` would count intervals, not the time that passed.",
+            )
+        )
 
 
 def _check_statistics(env: Env) -> None:

@@ -3,6 +3,7 @@
 from typing import Any, final
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from lerax_fx._core.bounds import Interval, check_number
@@ -10,7 +11,8 @@ from lerax_fx.environments.env import Env
 from lerax_fx.environments.make import make
 from lerax_fx.environments.running_statistics import RunningStatistics
 from lerax_fx.environments.spaces import Box, Space
-from lerax_fx.environments.wrappers.shared import first_of_batch
+from lerax_fx.environments.timed_space import TimedSpace
+from lerax_fx.environments.wrappers.shared import check_shape, first_of_batch
 from lerax_fx.environments.wrappers.wrapper import AbstractWrapper, WrapperState
 from lerax_fx.errors import EnvironmentSetupError, explain
 from lerax_fx.types import Key, ScalarLike, Tree
@@ -23,7 +25,8 @@ class NormalizeObservation(AbstractWrapper):
     As `VecNormalize` of OpenAI's baselines does. The statistics are shared by all
     environments of a batch and outlive episodes. Each observation that is acted on counts
     once, when the step from it is taken; so what is seen before the first step is not
-    normalised, only clipped.
+    normalised, only clipped. Entries that are not finite, or beyond 1e15, are not counted; an
+    infinite one is clipped, a NaN stays one.
 
     **Arguments:**
 
@@ -35,7 +38,8 @@ class NormalizeObservation(AbstractWrapper):
       takes them out of a state.
 
     **Raises:** `EnvironmentSetupError` for observations of another kind;
-    `HyperparameterError` for a `clip` that is not positive, or a negative `epsilon`.
+    `HyperparameterError` for a `clip` that is not positive, a negative `epsilon`, or
+    `statistics` of another shape than the observations.
     """
 
     env: Env
@@ -57,6 +61,8 @@ class NormalizeObservation(AbstractWrapper):
         self.clip = check_number("NormalizeObservation: clip", clip, positive)
         self.epsilon = check_number("NormalizeObservation: epsilon", epsilon, Interval(0.0))
         self.statistics = statistics
+        if statistics is not None:
+            check_shape("NormalizeObservation", statistics, self.env.observation_space.shape)
 
     def wrap_observation_space(self, space: Space) -> Box:
         limit = jnp.asarray(self.clip)
@@ -111,6 +117,14 @@ def _require_floats(env: Env) -> None:
             "NormalizeObservation: env",
             wanted="observations that are one array of floats (a Box)",
             got=f"{env.name} with {space!r}",
-            fix="Wrap it in fx.FlattenObservation first.",
+            fix=_remedy(space),
         )
     )
+
+
+def _remedy(space: Space) -> str:
+    if isinstance(space, TimedSpace):
+        return "Put it inside of fx.IrregularTime, with fixed `statistics`."
+    if isinstance(space, Box) and space.dtype == np.uint8:
+        return "Leave the wrapper out: agents bring bytes to [0, 1] themselves."
+    return "Wrap it in fx.FlattenObservation first."

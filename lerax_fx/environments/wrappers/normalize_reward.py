@@ -9,7 +9,8 @@ from lerax_fx._core.bounds import Interval, check_number
 from lerax_fx.environments.env import Env
 from lerax_fx.environments.make import make
 from lerax_fx.environments.running_statistics import RunningStatistics
-from lerax_fx.environments.wrappers.shared import first_of_batch
+from lerax_fx.environments.timed_space import TimedSpace
+from lerax_fx.environments.wrappers.shared import check_shape, first_of_batch
 from lerax_fx.environments.wrappers.wrapper import AbstractWrapper, WrapperState
 from lerax_fx.types import Key, Scalar, ScalarLike, Tree
 
@@ -19,7 +20,8 @@ class RewardMemory(eqx.Module):
     """What `NormalizeReward` remembers.
 
     - `reward`: the last one, before it was scaled.
-    - `discounted`: the discounted sum of the episode's rewards so far.
+    - `discounted`: the discounted sum of the episode's rewards so far; those that are not
+      finite are left out.
     - `statistics`: those of `discounted`, over all environments and episodes.
     """
 
@@ -37,6 +39,10 @@ class NormalizeReward(AbstractWrapper):
     statistics are shared by all environments of a batch and outlive episodes. The reward
     as it was is in `info["unscaled_reward"]`; episode returns are counted with that.
 
+    Where observations are [`Timed`][lerax_fx.Timed], the sum before a step is discounted by
+    `discount ** dt`, with `dt` the time that the step took, as estimators discount the values
+    after it. A reward that is not finite is left out of the sum.
+
     **Arguments:**
 
     - `env`: an `Env`, or what [`make`][lerax_fx.make] makes one of.
@@ -46,7 +52,8 @@ class NormalizeReward(AbstractWrapper):
     - `statistics`: fixed ones, which are never updated. [`frozen`][lerax_fx.environments.frozen]
       takes them out of a state.
 
-    **Raises:** `HyperparameterError` for values out of range.
+    **Raises:** `HyperparameterError` for values out of range, and for `statistics` that are
+    not of one number.
     """
 
     env: Env
@@ -70,6 +77,8 @@ class NormalizeReward(AbstractWrapper):
         self.clip = check_number("NormalizeReward: clip", clip, positive)
         self.epsilon = check_number("NormalizeReward: epsilon", epsilon, Interval(0.0))
         self.statistics = statistics
+        if statistics is not None:
+            check_shape("NormalizeReward", statistics, ())
 
     def wrap_reward(self, memory: RewardMemory, reward: Scalar) -> Scalar:
         # The remembered one, not `reward`: where rewards are random, that one was drawn
@@ -91,11 +100,21 @@ class NormalizeReward(AbstractWrapper):
     ) -> RewardMemory:
         reward = self.env.reward(state.env, action, next_state, key=key)
         memory: RewardMemory = state.memory
-        discounted = reward + self.discount * memory.discounted
+        known = jnp.where(jnp.isfinite(reward), reward, 0.0)
+        discount = self._discount_over(next_state, key)
+        discounted = known + discount * memory.discounted
         if self.statistics is not None:
             return RewardMemory(reward, discounted, self.statistics)
         seen = RunningStatistics.across_environments(discounted)
         return RewardMemory(reward, discounted, memory.statistics.merge(seen))
+
+    def _discount_over(self, next_state: Tree, key: Key) -> ScalarLike:
+        """What is left of a unit of reward after the step that led to `next_state`."""
+        if not isinstance(self.env.observation_space, TimedSpace):
+            return self.discount
+        # Of the observation only its time is used; the rest is dead code.
+        dt = self.env.observation(next_state, key=key).dt
+        return jnp.asarray(self.discount) ** dt
 
     def restart_memory(self, memory: RewardMemory, fresh: RewardMemory) -> RewardMemory:
         return RewardMemory(fresh.reward, fresh.discounted, memory.statistics)

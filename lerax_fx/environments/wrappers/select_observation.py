@@ -35,7 +35,7 @@ class SelectObservation(AbstractWrapper):
 
     def __init__(self, env: Any, indices: Iterable[int]):
         self.env = make(env)
-        self.indices = _checked(tuple(indices), _vector(self.env).flat_size)
+        self.indices = _checked(indices, _vector(self.env).flat_size)
 
     def wrap_observation_space(self, space: Space) -> Box:
         vector = _vector(self.env)
@@ -61,7 +61,8 @@ def _vector(env: Env) -> Box:
     )
 
 
-def _checked(indices: tuple[Any, ...], size: int) -> tuple[int, ...]:
+def _checked(wanted: Any, size: int) -> tuple[int, ...]:
+    indices: tuple[Any, ...] = tuple(wanted) if isinstance(wanted, Iterable) else (None,)
     whole = all(isinstance(i, int | np.integer) and not isinstance(i, bool) for i in indices)
     if whole and indices and len(set(indices)) == len(indices) and set(indices) <= set(range(size)):
         return tuple(map(int, indices))
@@ -69,7 +70,7 @@ def _checked(indices: tuple[Any, ...], size: int) -> tuple[int, ...]:
         explain(
             "SelectObservation: indices",
             wanted=f"one or more different ints from 0 to {size - 1}",
-            got=f"{indices}",
+            got=f"{wanted!r}",
             fix="Name the entries of the observation that are to be kept.",
         )
     )

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from lerax_fx.environments.env import Env
+from lerax_fx.environments.running_statistics import RunningStatistics
 from lerax_fx.environments.spaces import Box
-from lerax_fx.errors import EnvironmentSetupError, explain
+from lerax_fx.errors import EnvironmentSetupError, HyperparameterError, explain
 from lerax_fx.types import Tree
 
 
@@ -18,6 +19,22 @@ def first_of_batch(batch: Tree, like: Tree) -> Tree:
         return jnp.reshape(leaf, (-1, *one.shape))[0]
 
     return jax.tree.map(first, batch, like)
+
+
+def check_shape(wrapper: str, statistics: RunningStatistics, shape: tuple[int, ...]) -> None:
+    """**Raises:** `HyperparameterError` for statistics of another shape, which would be
+    broadcast.
+    """
+    if statistics.mean.shape == shape and statistics.variance.shape == shape:
+        return
+    raise HyperparameterError(
+        explain(
+            f"{wrapper}: statistics",
+            wanted=f"a mean and a variance of shape {shape}",
+            got=f"{statistics.mean.shape} and {statistics.variance.shape}",
+            fix="Take those of one environment, for instance by fx.frozen.",
+        )
+    )
 
 
 def float_box(wrapper: str, env: Env) -> Box:

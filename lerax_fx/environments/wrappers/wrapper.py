@@ -42,7 +42,8 @@ class AbstractWrapper(AbstractEnclosing):
     """An environment that changes something about another, in its field `env`.
 
     Override the hooks, from `wrap_action_space` on. Random numbers of the wrapped
-    environment are the same as without the wrapper.
+    environment are the same as without the wrapper. The key that `next_memory` gets is this
+    wrapper's alone: no other wrapper in a nest of them gets it, nor does the environment.
     """
 
     @property
@@ -59,10 +60,7 @@ class AbstractWrapper(AbstractEnclosing):
     def transition(self, state: WrapperState, action: Tree, *, key: Key) -> WrapperState:
         action = self.unwrap_action(action)
         following = self.env.transition(state.env, action, key=key)
-        # `key` itself is the wrapped environment's; this one is far from those that it
-        # may have folded in.
-        own_key = jax.random.fold_in(key, 0x77726170)
-        memory = self.next_memory(state, action, following, key=own_key)
+        memory = self.next_memory(state, action, following, key=self._own_key(key))
         return WrapperState(following, memory)
 
     def observation(self, state: WrapperState, *, key: Key) -> Tree:
@@ -148,6 +146,13 @@ class AbstractWrapper(AbstractEnclosing):
         del memory
         return fresh
 
+    def _own_key(self, key: Key) -> Key:
+        """The key of this wrapper. `key` itself goes to the wrapped environment, and so to
+        every wrapper inside: the number of wrappers within tells their keys apart. Counted
+        from a large number, far from what an environment may fold in.
+        """
+        return jax.random.fold_in(key, 0x77726170 + _wrappers_within(self))
+
 
 def frozen(env: Env, state: Tree) -> Env:
     """The environment for evaluation: all running statistics as they are in `state`, and
@@ -166,3 +171,16 @@ def frozen(env: Env, state: Tree) -> Env:
 
 def _wrapped(env: Any) -> Env:
     return env.env
+
+
+def _wrappers_within(wrapper: AbstractWrapper) -> int:
+    """How many wrappers a wrapper encloses, one in another, other environments between them
+    included.
+    """
+    leaves = jax.tree.leaves(wrapper.env, is_leaf=_is_wrapper)
+    inner = [leaf for leaf in leaves if isinstance(leaf, AbstractWrapper)]
+    return max((1 + _wrappers_within(each) for each in inner), default=0)
+
+
+def _is_wrapper(value: Any) -> bool:
+    return isinstance(value, AbstractWrapper)
