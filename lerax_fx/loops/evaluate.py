@@ -1,5 +1,6 @@
 """How well an agent does: whole episodes, nothing learned."""
 
+import functools
 from typing import Any, final
 
 import equinox as eqx
@@ -8,7 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from lerax_fx.core.arguments import known_names
-from lerax_fx.core.bounds import check_count
+from lerax_fx.core.bounds import check_count, check_flag
+from lerax_fx.core.hyperparameters import Structure, combine, partition
 from lerax_fx.environments.env import ENVIRONMENT_AXIS
 from lerax_fx.environments.make import make
 from lerax_fx.loops.check_agent import check_actor_critic
@@ -41,6 +43,9 @@ def evaluate(
 ) -> Evaluation:
     """Run an agent for one episode in each of `num_episodes` environments.
 
+    It compiles itself, once for each structure of environment and agent: another key, other
+    parameters of the agent or other floats of the environment compile nothing.
+
     **Arguments:**
 
     - `env`: an [`Env`][lerax_fx.Env], an id, or a gymnax environment.
@@ -50,9 +55,30 @@ def evaluate(
     **Raises:** as [`rollout`][lerax_fx.rollout].
     """
     environment = make(env)
-    check_count("evaluate: num_episodes", num_episodes)
-    check_count("evaluate: max_steps", max_steps)
+    num_episodes = check_count("evaluate: num_episodes", num_episodes)
+    max_steps = check_count("evaluate: max_steps", max_steps)
+    greedy = check_flag("evaluate: greedy", greedy)
     check_actor_critic("evaluate: agent", agent, environment)
+    numbers, structure = partition(environment)
+    parameters, agent_structure = partition(agent)
+    return _evaluate(
+        numbers, parameters, key, max_steps, structure, agent_structure, num_episodes, greedy
+    )
+
+
+# Compiled once per structure, as the training loop is.
+@functools.partial(jax.jit, static_argnums=(4, 5, 6, 7))
+def _evaluate(
+    numbers: list[Any],
+    parameters: list[Any],
+    key: Key,
+    max_steps: Any,
+    structure: Structure,
+    agent_structure: Structure,
+    num_episodes: int,
+    greedy: bool,
+) -> Evaluation:
+    environment, agent = combine(numbers, structure), combine(parameters, agent_structure)
 
     def begin(key: Key) -> Tree:
         state, observation = environment.reset(key=key)
