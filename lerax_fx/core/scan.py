@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lerax_fx.core.hyperparameters import is_hyperparameter
+from lerax_fx.core.varying import vary_over, varying_axes
 
 Carry = TypeVar("Carry")
 X = TypeVar("X")
@@ -19,7 +20,8 @@ def scan(
 ) -> tuple[Carry, Y]:
     """`jax.lax.scan`, with what is no array in the carry (an agent's functions) held fixed.
 
-    Python floats in the carry become arrays: what is trained may change them.
+    Python floats in the carry become arrays: what is trained may change them. Under
+    `jax.shard_map`, the carry varies over the axes that any of it or of `xs` varies over.
     """
     dynamic: Any
     fixed: Any
@@ -29,7 +31,9 @@ def scan(
         result, y = body(eqx.combine(dynamic, fixed), x)
         return eqx.filter(result, is_hyperparameter), y
 
-    end, ys = jax.lax.scan(array_body, jax.tree.map(_as_array, dynamic), xs, length)
+    dynamic = jax.tree.map(_as_array, dynamic)
+    dynamic = vary_over(varying_axes((dynamic, xs)), dynamic)
+    end, ys = jax.lax.scan(array_body, dynamic, xs, length)
     return eqx.combine(end, fixed), ys
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lerax_fx.core.hyperparameters import is_hyperparameter
+from lerax_fx.core.varying import vary_over, varying_axes
 from lerax_fx.types import Flag, Metrics, Tree
 
 Changing = tuple[Tree, Tree]
@@ -33,7 +34,13 @@ def when(
     def unchanged(arrays: Tree) -> tuple[Tree, Metrics]:
         return arrays, {name: _absent(shape) for name, shape in shapes.items()}
 
-    arrays, metrics = jax.lax.cond(due, changed, unchanged, arrays)
+    axes = varying_axes((due, arrays))
+    arrays, metrics = jax.lax.cond(
+        due,
+        lambda arrays: vary_over(axes, changed(arrays)),
+        lambda arrays: vary_over(axes, unchanged(arrays)),
+        arrays,
+    )
     return eqx.combine(arrays, fixed), metrics
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from lerax_fx.core.bounds import check_count
 from lerax_fx.core.hyperparameters import Structure, combine, numbers_in, partition
 from lerax_fx.core.transform import Transform
+from lerax_fx.core.varying import vary_over, varying_axes
 from lerax_fx.core.wiring import check_is_transform, check_starts
 from lerax_fx.errors import HyperparameterError, WiringError, explain
 from lerax_fx.types import Key, Metrics, Tree
@@ -160,10 +161,13 @@ def _begin(
     agent_structure: Structure,
 ) -> Any:
     algorithm = combine(numbers, structure)
-    agent = [jnp.asarray(leaf) for leaf in agent]
+    # Under jax.shard_map, a run with its own key or algorithm on each device has its own agent
+    # there. One that varies over none would get the sum of all devices' gradients.
+    axes = varying_axes((numbers, agent, key))
+    agent, key = vary_over(axes, ([jnp.asarray(leaf) for leaf in agent], key))
     key, init_key = jax.random.split(key)
     state = algorithm.init(combine(agent, agent_structure), init_key)
-    return agent, state, key
+    return agent, vary_over(axes, state), key
 
 
 def _advance(

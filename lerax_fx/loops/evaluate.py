@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from lerax_fx.core.arguments import known_names
 from lerax_fx.core.bounds import check_count, check_flag
 from lerax_fx.core.hyperparameters import Structure, combine, partition
+from lerax_fx.core.varying import vary_over, varying_axes
 from lerax_fx.environments.env import ENVIRONMENT_AXIS
 from lerax_fx.environments.make import make
 from lerax_fx.loops.check_agent import check_actor_critic
@@ -79,6 +80,7 @@ def _evaluate(
     greedy: bool,
 ) -> Evaluation:
     environment, agent = combine(numbers, structure), combine(parameters, agent_structure)
+    axes = varying_axes((numbers, parameters, key))
 
     def begin(key: Key) -> Tree:
         state, observation = environment.reset(key=key)
@@ -109,11 +111,11 @@ def _evaluate(
         key, step_key = jax.random.split(key)
         keys = jax.random.split(step_key, num_episodes)
         episodes = jax.vmap(one_step, axis_name=ENVIRONMENT_AXIS)(episodes, keys)
-        return episodes, key, steps + 1
+        return vary_over(axes, (episodes, key, steps + 1))
 
     begin_key, key = jax.random.split(key)
     keys = jax.random.split(begin_key, num_episodes)
     episodes = jax.vmap(begin, axis_name=ENVIRONMENT_AXIS)(keys)
-    episodes, _, _ = jax.lax.while_loop(going_on, all_step, (episodes, key, 0))
+    episodes, _, _ = jax.lax.while_loop(going_on, all_step, vary_over(axes, (episodes, key, 0)))
     *_, total, length, over = episodes
     return Evaluation(total, length, over)

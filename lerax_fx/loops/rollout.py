@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from lerax_fx.core.arguments import known_names
 from lerax_fx.core.bounds import check_count
+from lerax_fx.core.scan import scan
 from lerax_fx.core.saturating import saturating_sum
 from lerax_fx.core.transform import Step, Transform
 from lerax_fx.data.rollout import Rollout
@@ -209,7 +210,7 @@ def act_for(
         )
         return next_actor, moment
 
-    return jax.lax.scan(one_step, actor, chances)
+    return scan(one_step, actor, chances)
 
 
 def where_done(done: Any, initial: Tree, otherwise: Tree) -> Tree:
