@@ -113,6 +113,7 @@ from lerax_fx.errors import (
     EnvironmentSetupError,
     HyperparameterError,
     LeraxError,
+    SavingError,
     WiringError,
 )
 from lerax_fx.estimators import (
@@ -184,6 +185,10 @@ from lerax_fx.replay import (
     replay,
     uniform,
 )
+from lerax_fx.saving import (
+    load,
+    save,
+)
 from lerax_fx.targets import (
     deterministic_target,
     distributional_td_target,
@@ -247,6 +252,7 @@ __all__ = [
     "Real",
     "RescaleAction",
     "Rollout",
+    "SavingError",
     "Scalar",
     "SelectObservation",
     "Space",
@@ -296,6 +302,7 @@ __all__ = [
     "hide_velocities",
     "identity",
     "linear_cde_actor_critic",
+    "load",
     "loss_term",
     "make",
     "minibatch",
@@ -322,6 +329,7 @@ __all__ = [
     "repeat",
     "replay",
     "rollout",
+    "save",
     "soft_actor_critic",
     "soft_policy_loss",
     "soft_target",

@@ -32,8 +32,8 @@ class TrainState(eqx.Module):
     - `algorithm`: the states of all stages.
     - `key`: for what is still to come.
 
-    All leaves but those of the agent are arrays; `equinox.tree_serialise_leaves` or orbax
-    save it.
+    All leaves but those of the agent are arrays; [`save`][lerax_fx.save] and
+    [`load`][lerax_fx.load] write it to a file and read it.
     """
 
     agent: Tree
