@@ -111,6 +111,7 @@ from lerax_fx.errors import (
     EnvironmentSetupError,
     HyperparameterError,
     LeraxError,
+    SavingError,
     WiringError,
 )
 from lerax_fx.estimators import (
@@ -187,6 +188,10 @@ from lerax_fx.replay import (
     replay,
     uniform,
 )
+from lerax_fx.saving import (
+    load,
+    save,
+)
 from lerax_fx.targets import (
     deterministic_target,
     distributional_td_target,
@@ -249,6 +254,7 @@ __all__ = [
     "Real",
     "RescaleAction",
     "Rollout",
+    "SavingError",
     "Scalar",
     "Schedule",
     "SelectObservation",
@@ -299,6 +305,7 @@ __all__ = [
     "hide_velocities",
     "identity",
     "linear_cde_actor_critic",
+    "load",
     "loss_term",
     "make",
     "minibatch",
@@ -327,6 +334,7 @@ __all__ = [
     "repeat",
     "replay",
     "rollout",
+    "save",
     "schedule",
     "soft_actor_critic",
     "soft_policy_loss",

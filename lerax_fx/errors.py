@@ -22,6 +22,10 @@ class EnvironmentSetupError(LeraxError, ValueError):
     """An environment is unknown, not installed, or cannot be adapted to `Env`."""
 
 
+class SavingError(LeraxError, ValueError):
+    """A file cannot be written or read, or holds something else than what is asked for."""
+
+
 def explain(where: str, *, wanted: str, got: str, fix: str) -> str:
     """Word an error: the place, what it wants, what it got, and what to do.
 

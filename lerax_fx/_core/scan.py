@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lerax_fx._core.hyperparameters import is_array
+from lerax_fx._core.varying import vary_over, varying_axes
 from lerax_fx.types import Flag, Metrics, Tree
 
 C = TypeVar("C")
@@ -22,7 +23,8 @@ def scan(
     body: Callable[[C, X], tuple[C, Y]], carry: C, xs: X, length: int | None = None
 ) -> tuple[C, Y]:
     """`jax.lax.scan`, with everything in the carry that is no array (an agent's functions and
-    floats) held fixed.
+    floats) held fixed. Under `jax.shard_map`, the carry varies over the axes that any of it or of
+    `xs` varies over.
     """
     dynamic: Any
     fixed: Any
@@ -32,6 +34,7 @@ def scan(
         result, y = body(eqx.combine(dynamic, fixed), x)
         return eqx.filter(result, is_array), y
 
+    dynamic = vary_over(varying_axes((dynamic, xs)), dynamic)
     end, ys = jax.lax.scan(array_body, dynamic, xs, length)
     return eqx.combine(end, fixed), ys
 
@@ -55,7 +58,13 @@ def conditional_update(
     def unchanged(arrays: Tree) -> tuple[Tree, Metrics]:
         return arrays, {name: _not_measured(shape) for name, shape in shapes.items()}
 
-    arrays, metrics = jax.lax.cond(due, changed, unchanged, arrays)
+    axes = varying_axes((due, arrays))
+    arrays, metrics = jax.lax.cond(
+        due,
+        lambda arrays: vary_over(axes, changed(arrays)),
+        lambda arrays: vary_over(axes, unchanged(arrays)),
+        arrays,
+    )
     return eqx.combine(arrays, fixed), metrics
 
 

@@ -1,13 +1,14 @@
 """Generalised advantage estimation."""
 
+import jax
 import jax.numpy as jnp
-import rlax
 
 from lerax_fx._core.bounds import Fraction
 from lerax_fx._core.lift import transform
 from lerax_fx.data.estimates import Estimates
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.estimators.axes import cut_at_ends, over_trajectories
+from lerax_fx.types import Scalar
 
 
 @transform
@@ -33,8 +34,18 @@ def gae(rollout: Rollout, *, discount: Fraction = 0.99, lambda_: Fraction = 0.95
 
     def advantages(trajectory: Rollout):
         reward, discounts = cut_at_ends(trajectory, discount)
-        values = jnp.append(trajectory.value, 0.0)
-        return rlax.truncated_generalized_advantage_estimation(reward, discounts, lambda_, values)
+        following = jnp.append(trajectory.value[1:], 0.0)
+        delta = reward + discounts * following - trajectory.value
+        decay = discounts * jnp.asarray(lambda_, reward.dtype)
+
+        def add(total: Scalar, inputs: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
+            delta, decay = inputs
+            total = delta + decay * total
+            return total, total
+
+        # Not rlax's, whose scan begins with a plain 0.0: under jax.shard_map, the sum has to
+        # vary over devices from the beginning.
+        return jax.lax.scan(add, jnp.zeros_like(delta[0]), (delta, decay), reverse=True)[1]
 
     advantage = over_trajectories("gae", advantages, rollout)
     return Estimates(rollout, advantage, advantage + rollout.value)

@@ -26,8 +26,9 @@ def q_lambda_returns(
     only the best value is left, of the observation before the reset; 0 if terminated.
 
     `max_a Q` is the rollout's `next_value`, so the agent's value has to be that of its best
-    action, as for [`q_agent`][lerax_fx.q_agent]. A rollout of `(environments, time)` gives
-    targets of the same shape.
+    action, as for [`q_agent`][lerax_fx.q_agent] and [`gru_q_agent`][lerax_fx.gru_q_agent]. A
+    rollout of `(environments, time)` gives targets of the same shape. For recurrent agents
+    they hold the hidden state before each trajectory, and where episodes begin in it.
 
     **Arguments:**
 
@@ -42,4 +43,10 @@ def q_lambda_returns(
         return rlax.lambda_returns(reward, discounts, trajectory.next_value, weight)
 
     target = over_trajectories("q_lambda_returns", targets, rollout)
-    return Targets(rollout.observation, rollout.action, target)
+    return Targets(
+        rollout.observation,
+        rollout.action,
+        target,
+        memory=rollout.memory,
+        resets=rollout.resets,
+    )

@@ -19,6 +19,7 @@ from lerax_fx._core.hyperparameters import (
     partition_agent,
 )
 from lerax_fx._core.transform import Transform
+from lerax_fx._core.varying import vary_over, varying_axes
 from lerax_fx._core.wiring import check_starts
 from lerax_fx.errors import HyperparameterError, WiringError, explain
 from lerax_fx.types import Key, Metrics, Tree
@@ -38,8 +39,8 @@ class TrainState(eqx.Module):
     - `algorithm`: the states of all stages.
     - `key`: for what is still to come.
 
-    All leaves but those of the agent are arrays; `equinox.tree_serialise_leaves` or orbax
-    save it.
+    All leaves but those of the agent are arrays; [`save`][lerax_fx.save] and
+    [`load`][lerax_fx.load] write it to a file and read it.
     """
 
     agent: Tree
@@ -167,10 +168,13 @@ def _begin(
     agent_structure: Structure,
 ) -> Any:
     algorithm = combine(numbers, structure)
-    agent = [jnp.asarray(leaf) for leaf in agent]
+    # Under jax.shard_map, a run with its own key or algorithm on each device has its own agent
+    # there. One that varies over none would get the sum of all devices' gradients.
+    axes = varying_axes((numbers, agent, key))
+    agent, key = vary_over(axes, ([jnp.asarray(leaf) for leaf in agent], key))
     key, init_key = jax.random.split(key)
     state = algorithm.init(combine(agent, agent_structure), _no_data, init_key)
-    return agent, state, key
+    return agent, vary_over(axes, state), key
 
 
 def _no_data() -> None:

@@ -1,5 +1,6 @@
 """How well an agent does: whole episodes, nothing learned."""
 
+import functools
 from typing import Any, final
 
 import equinox as eqx
@@ -8,7 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from lerax_fx._core.arguments import known_names
-from lerax_fx._core.bounds import check_count
+from lerax_fx._core.bounds import check_count, check_flag
+from lerax_fx._core.hyperparameters import Structure, combine, partition, partition_agent
+from lerax_fx._core.varying import vary_over, varying_axes
 from lerax_fx.environments.env import ENVIRONMENT_AXIS
 from lerax_fx.environments.make import make
 from lerax_fx.environments.validate import check_env
@@ -42,6 +45,9 @@ def evaluate(
 ) -> Evaluation:
     """Run an agent for one episode in each of `num_episodes` environments.
 
+    It compiles itself, once for each structure of environment and agent: another key, other
+    parameters of the agent or other floats of the environment compile nothing.
+
     **Arguments:**
 
     - `env`: an [`Env`][lerax_fx.Env], an id, or a gymnax environment.
@@ -51,10 +57,32 @@ def evaluate(
     **Raises:** as [`rollout`][lerax_fx.rollout].
     """
     environment = make(env)
-    check_count("evaluate: num_episodes", num_episodes)
-    check_count("evaluate: max_steps", max_steps)
+    num_episodes = check_count("evaluate: num_episodes", num_episodes)
+    max_steps = check_count("evaluate: max_steps", max_steps)
+    greedy = check_flag("evaluate: greedy", greedy)
     check_env(environment)
     check_actor_critic("evaluate: agent", agent, environment)
+    numbers, structure = partition(environment)
+    parameters, agent_structure = partition_agent(agent)
+    return _evaluate(
+        numbers, parameters, key, max_steps, structure, agent_structure, num_episodes, greedy
+    )
+
+
+# Compiled once per structure, as the training loop is.
+@functools.partial(jax.jit, static_argnums=(4, 5, 6, 7))
+def _evaluate(
+    numbers: list[Any],
+    parameters: list[Any],
+    key: Key,
+    max_steps: Any,
+    structure: Structure,
+    agent_structure: Structure,
+    num_episodes: int,
+    greedy: bool,
+) -> Evaluation:
+    environment, agent = combine(numbers, structure), combine(parameters, agent_structure)
+    axes = varying_axes((numbers, parameters, key))
 
     def begin(key: Key) -> Tree:
         state, observation = environment.reset(key=key)
@@ -85,11 +113,11 @@ def evaluate(
         key, step_key = jax.random.split(key)
         keys = jax.random.split(step_key, num_episodes)
         episodes = jax.vmap(one_step, axis_name=ENVIRONMENT_AXIS)(episodes, keys)
-        return episodes, key, steps + 1
+        return vary_over(axes, (episodes, key, steps + 1))
 
     begin_key, key = jax.random.split(key)
     keys = jax.random.split(begin_key, num_episodes)
     episodes = jax.vmap(begin, axis_name=ENVIRONMENT_AXIS)(keys)
-    episodes, _, _ = jax.lax.while_loop(going_on, all_step, (episodes, key, 0))
+    episodes, _, _ = jax.lax.while_loop(going_on, all_step, vary_over(axes, (episodes, key, 0)))
     *_, total, length, over = episodes
     return Evaluation(total, length, over)

@@ -12,6 +12,7 @@ from jaxtyping import Array
 from lerax_fx._core.arguments import known_names
 from lerax_fx._core.bounds import check_count
 from lerax_fx._core.runner import safe_increment
+from lerax_fx._core.scan import scan
 from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.environments.env import ENVIRONMENT_AXIS, Env
@@ -208,7 +209,7 @@ def act_for(
         )
         return next_actor, moment
 
-    return jax.lax.scan(one_step, actor, chances)
+    return scan(one_step, actor, chances)
 
 
 def where_done(done: Any, initial: Tree, otherwise: Tree) -> Tree:

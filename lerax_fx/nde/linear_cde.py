@@ -44,6 +44,9 @@ class LinearCDE(eqx.Module):
     of `z` adds up to that of the path's two ends, so the state stays bounded while the
     inputs do, however long the trajectory.
 
+    Parameters and inputs of fewer than 32 bits (bfloat16, float16) are converted to float32:
+    the state is complex, and a sum over all of a trajectory.
+
     **Arguments:**
 
     - `inputs`: how many there are.
@@ -77,6 +80,11 @@ class LinearCDE(eqx.Module):
         """The number of blocks."""
         return self.log_decay.shape[-1]
 
+    def initial_state(self) -> Complex[Array, " size"]:
+        """Zeros, complex64 for parameters of at most 32 bits."""
+        nothing = jnp.zeros_like(_precise(self.frequency))
+        return jax.lax.complex(nothing, nothing)
+
     def flow(
         self, dt: Scalar, change: Float[Array, " inputs"]
     ) -> tuple[Complex[Array, " size"], Complex[Array, " size"]]:
@@ -89,9 +97,10 @@ class LinearCDE(eqx.Module):
           A negative one runs time backwards, and the state may grow.
         - `change`: of the inputs over the interval, which is straight.
         """
-        decay = jax.lax.complex(-jnp.exp(self.log_decay), self.frequency)
-        z = dt * decay + _as_complex(change @ self.weight)
-        pushed = _as_complex(jnp.append(change, dt) @ self.drive)
+        decay = jax.lax.complex(-jnp.exp(_precise(self.log_decay)), _precise(self.frequency))
+        change, dt = _precise(change), _precise(dt)
+        z = dt * decay + _as_complex(change @ _precise(self.weight))
+        pushed = _as_complex(jnp.append(change, dt) @ _precise(self.drive))
         return jnp.exp(z), _mean_exponential(z) * pushed
 
     def solve(
@@ -142,6 +151,11 @@ def _one_by_one(
         return state, state
 
     return jax.lax.scan(advance, state, (factors, shifts, resets))[1]
+
+
+def _precise(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The same in float32 at least: XLA's complex numbers are made of 32 or 64 bits each."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _as_complex(parts: Float[Array, " parts"]) -> Complex[Array, " size"]:

@@ -45,15 +45,15 @@ class LinearCDELayer(eqx.Module):
 
     def initial_memory(self) -> LinearCDEMemory:
         """Before an episode's first observation."""
-        equation = self.equation
-        nothing = jnp.zeros_like(equation.frequency)
-        features = jnp.zeros(equation.weight.shape[-2], equation.weight.dtype)
-        return LinearCDEMemory(jax.lax.complex(nothing, nothing), features)
+        state = self.equation.initial_state()
+        features = jnp.zeros(self.equation.weight.shape[-2], state.real.dtype)
+        return LinearCDEMemory(state, features)
 
     def step(
         self, memory: LinearCDEMemory, features: Float[Array, " features"], dt: Scalar
     ) -> tuple[LinearCDEMemory, Float[Array, " outputs"]]:
         """One interval: the memory after it, and what the layer gives on."""
+        features = features.astype(memory.features.dtype)
         factor, shift = self.equation.flow(dt, features - memory.features)
         state = factor * memory.state + shift
         return LinearCDEMemory(state, features), self._read(state, features, dt)
@@ -68,6 +68,7 @@ class LinearCDELayer(eqx.Module):
         parallel: bool,
     ) -> tuple[LinearCDEMemory, Float[Array, "time outputs"]]:
         """What one `step` after the other would give, memory reset where `resets` says so."""
+        features = features.astype(memory.features.dtype)
         before = jnp.concatenate([memory.features[None], features[:-1]])
         before = jnp.where(resets[:, None], 0.0, before)
         changes = features - before

@@ -3,7 +3,6 @@
 from typing import Any, Final, final
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 
 from lerax_fx._core.bounds import check_count
@@ -72,7 +71,8 @@ class Method(eqx.Module):
         length = jnp.where(possible, dt, 0.0)
         given = (y, t, length, control)
         given = guarded(given) if self.on_failure == "hold" else given
-        solve = jax.checkpoint(solve) if self.recompute else solve
+        # Filtered: a field may hold functions, as eqx.nn.MLP does its activation.
+        solve = eqx.filter_checkpoint(solve) if self.recompute else solve
         after, solved = solve(equation, *given)
         failed = ~(possible & solved & all_finite(after))
         return outcome(self.on_failure, failed, y, after), failed

@@ -126,6 +126,45 @@ def test_a_termination_leaves_the_reward():
     np.testing.assert_allclose(target[0], cut, rtol=1e-6)
 
 
+def test_recurrent_agents_learn_from_hidden_states_and_resets():
+    """Each trajectory begins with its hidden state, and anew where an episode does."""
+    env = fx.TimeLimit(ENV, 3)  # an episode begins at steps 3 and 6, and with the second update
+    agent = fx.gru_q_agent(env, key=KEY, width=4)
+    stage = fx.rollout(env, num_envs=2, num_steps=8, explore=fx.epsilon_greedy(0.5))
+
+    @jax.jit
+    def second_rollout(key):
+        first = stage.update(agent, stage.init(agent, key), None, key)
+        return stage.update(agent, first.state, None, key).out
+
+    rollout = second_rollout(KEY)
+    targets = q_lambda_returns(rollout, discount=0.9, lambda_=0.7)
+    assert np.asarray(rollout.resets).any(axis=1).all()
+    assert np.asarray(rollout.memory).any(axis=1).all()
+
+    @jax.jit
+    def loss_by_hand(agent):
+        total = 0.0
+        for i in range(2):
+            memory = rollout.memory[i]
+            for t in range(8):
+                if t > 0:
+                    begins = rollout.done[i, t - 1]
+                    memory = jnp.where(begins, agent.initial_memory(), memory)
+                memory, distribution, _ = agent.step(memory, rollout.observation[i, t])
+                value = distribution.preferences[rollout.action[i, t]]
+                total += 0.5 * (value - targets.target[i, t]) ** 2
+        return total / 16
+
+    loss, _ = eqx.filter_jit(fx.q_loss())(agent, targets)
+    np.testing.assert_allclose(loss, loss_by_hand(agent), rtol=1e-5)
+
+    trained, metrics = fx.anakin_loop(learning(0.9, 0.7, 1e-2), 2)(agent, KEY)
+    assert np.isfinite(metrics["minibatch/loss"]).all()
+    pairs = zip(*map(jax.tree.leaves, (agent, trained)), strict=True)
+    assert all((a != b).any() for a, b in pairs)
+
+
 def learning(discount, lambda_, rate):
     return fx.chain(
         fx.rollout(ENV, num_envs=2, num_steps=4, explore=fx.epsilon_greedy(rate)),

@@ -222,6 +222,32 @@ def test_it_goes_through_the_stages_and_losses():
     assert all((a != b).any() for a, b in zip(*map(jax.tree.leaves, (agent, trained)), strict=True))
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("parallel", [True, False])
+def test_half_precision_parameters_are_computed_with_in_float32(dtype, parallel):
+    halved = jax.tree.map(lambda x: x.astype(dtype), agent_of("timed", parallel))
+    again = jax.tree.map(lambda x: x.astype(jnp.float32), halved)
+    xs, resets = seen("timed"), jnp.arange(TIME) == 3
+    found, expected = UNROLL(halved, xs, resets), UNROLL(again, xs, resets)
+    states = [memory[0][0].state for memory in (found, expected)]
+    assert states[0].dtype == jnp.complex64
+    np.testing.assert_allclose(*states, rtol=1e-2, atol=1e-2)
+    np.testing.assert_allclose(found[2], expected[2], rtol=3e-2, atol=3e-2)
+
+
+def test_half_precision_agents_train():
+    env = fx.IrregularTime("CartPole-v1")
+    agent = fx.linear_cde_actor_critic(env, key=KEY, width=4)
+    agent = jax.tree.map(lambda x: x.astype(jnp.bfloat16), agent)
+    learn = fx.minimize(fx.ppo_loss(), optax.sgd(1e-1))
+    algorithm = fx.chain(fx.rollout(env, num_envs=2, num_steps=4), fx.gae(), learn)
+    trained, metrics = fx.anakin_loop(algorithm, 1)(agent, KEY)
+    assert np.isfinite(metrics["minimize/loss"]).all()
+    pairs = list(zip(*map(jax.tree.leaves, (agent, trained)), strict=True))
+    assert all(new.dtype == jnp.bfloat16 for _, new in pairs)
+    assert any((old != new).any() for old, new in pairs)
+
+
 def test_images_are_seen_through_a_convolution():
     agent = fx.linear_cde_actor_critic((fx.Box(0.0, 1.0, (5, 4, 2)), fx.Discrete(3)), key=KEY)
     _, distribution, value = agent.step(agent.initial_memory(), jnp.zeros((5, 4, 2)))

@@ -214,6 +214,36 @@ def test_recompute_is_store(double):
     assert_close(stored, results("ODE", adjoint="recompute", **options), rtol=1e-12)
 
 
+@pytest.mark.parametrize("dt", [0.5, jnp.array([0.5, 0.2])], ids=["interval", "trajectory"])
+@pytest.mark.parametrize("kind", ["function", "eqx.nn.MLP"])
+def test_recompute_takes_fields_that_hold_functions(kind, dt):
+    network = eqx.nn.MLP(2, 2, 4, 1, activation=jnp.tanh, key=KEY)
+    plain = fx.ODE(lambda t, y: -y), fx.SDE(lambda t, y: -y, lambda t, y: jnp.eye(2), noise=2)
+    learnt = fx.ODE(Unclocked(network)), fx.SDE(Unclocked(network), lambda t, y: jnp.eye(2), 2)
+    equations = plain if kind == "function" else learnt
+
+    def gradients(adjoint):
+        def loss(given):
+            equations, y = given
+            ends = [solve(e, y, dt, key=KEY, adjoint=adjoint).final for e in equations]
+            return jnp.sum(jnp.stack(ends) ** 2)
+
+        return jax.tree.leaves(eqx.filter_grad(loss)((equations, jnp.array([0.3, -1.0]))))
+
+    stored, recomputed = gradients("store"), gradients("recompute")
+    assert any(jnp.any(x != 0) for x in stored)
+    assert_close(recomputed, stored, rtol=1e-5, atol=1e-6)
+
+
+class Unclocked(eqx.Module):
+    """A network of the state alone."""
+
+    network: eqx.nn.MLP
+
+    def __call__(self, t, y):
+        return self.network(y)
+
+
 def residual_bytes(adjoint):
     """What the backward pass of 100 intervals keeps, besides the arguments."""
     f, dt = field(size=3, hidden=64), jnp.full(100, 0.1)
