@@ -16,7 +16,7 @@ from lerax_fx.core.transform import Inside, Transform
 from lerax_fx.core.wiring import check_input, check_is_transform, check_starts, check_step
 from lerax_fx.environments.env import Env
 from lerax_fx.exploration.exploration import AbstractExploration
-from lerax_fx.losses.loss import Loss
+from lerax_fx.losses.loss import FunctionLoss, Loss
 from lerax_fx.replay.sampling import AbstractSampling
 from lerax_fx.targets.network import AbstractTargetUpdate
 from lerax_fx.types import Tree
@@ -174,7 +174,7 @@ def _settings(stage: Transform[Any, Any]) -> str:
 
 
 def _shown(field: str, value: Any) -> dict[str, Any]:
-    if isinstance(value, Loss):
+    if isinstance(value, Loss | FunctionLoss):
         return {field: value.formula}
     if isinstance(value, Env):
         return {field: value.name}

@@ -11,7 +11,8 @@ from lerax_fx.core.lift import agent_transform
 from lerax_fx.data.estimates import Estimates
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.estimators.axes import cut_at_ends
-from lerax_fx.losses.evaluation import evaluate_rollout
+from lerax_fx.losses.forward import forward_rollout
+from lerax_fx.types import Key
 
 
 @agent_transform
@@ -23,6 +24,7 @@ def vtrace(
     lambda_: Fraction = 1.0,
     clip_rho: Positive = 1.0,
     clip_policy_rho: Positive = 1.0,
+    key: Key | None = None,
 ) -> Estimates:
     """Estimate values and advantages under the agent as it is now.
 
@@ -38,8 +40,10 @@ def vtrace(
       `discount ** dt` is that of a step.
     - `clip_rho`: the largest weight of a temporal difference in the target.
     - `clip_policy_rho`: the largest weight of an advantage.
+    - `key`: for an agent that draws random numbers.
     """
-    evaluation = evaluate_rollout(agent, rollout)
+    key = jax.random.key(0) if key is None else key
+    evaluation = forward_rollout("vtrace", agent, rollout, key)
     ratio = jnp.exp(evaluation.log_prob(rollout.action) - rollout.log_prob)
 
     def estimate(trajectory: Rollout, ratio: Any):

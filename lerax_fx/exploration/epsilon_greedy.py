@@ -6,9 +6,9 @@ import distrax
 import jax.numpy as jnp
 import numpy as np
 
+from lerax_fx.agents.protocols import check_q_values
 from lerax_fx.core.arguments import known_names
 from lerax_fx.core.bounds import Interval
-from lerax_fx.errors import WiringError, explain
 from lerax_fx.exploration.exploration import (
     AbstractExploration,
     Scheduled,
@@ -24,19 +24,11 @@ class EpsilonGreedy(AbstractExploration):
 
     epsilon: Scheduled
 
-    def __call__(self, distribution: Any, steps: Count) -> distrax.Distribution:
-        if not isinstance(distribution, distrax.Greedy):
-            raise WiringError(
-                explain(
-                    "epsilon_greedy",
-                    wanted="an agent that acts greedily on action values (distrax.Greedy)",
-                    got=f"a {type(distribution).__name__}",
-                    fix="Make the agent with fx.q_agent(env, key=key).",
-                )
-            )
+    def __call__(self, output: Any, steps: Count) -> distrax.Distribution:
+        check_q_values("epsilon_greedy", output, ())
         # A schedule may run out of its range, and a probability may not.
         epsilon = jnp.clip(scheduled("epsilon_greedy: epsilon", self.epsilon, steps), 0.0, 1.0)
-        return distrax.EpsilonGreedy(distribution.preferences, epsilon, dtype=np.int32)
+        return distrax.EpsilonGreedy(output.q_values, epsilon, dtype=np.int32)
 
 
 @known_names

@@ -21,12 +21,12 @@ class AbstractExploration(eqx.Module):
     """How to act instead of by the agent's own distribution."""
 
     @abc.abstractmethod
-    def __call__(self, distribution: distrax.Distribution, steps: Count) -> distrax.Distribution:
+    def __call__(self, output: Any, steps: Count) -> distrax.Distribution:
         """The distribution to act by, in one environment.
 
         **Arguments:**
 
-        - `distribution`: the agent's, for one step.
+        - `output`: the agent's [`Output`][lerax_fx.Output], for one step.
         - `steps`: environment steps taken so far, of all environments.
         """
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from lerax_fx.agents.unroll import agent_key
 from lerax_fx.core.arguments import known_names
 from lerax_fx.core.bounds import check_count
 from lerax_fx.environments.env import ENVIRONMENT_AXIS
@@ -52,7 +53,7 @@ def evaluate(
     environment = make(env)
     check_count("evaluate: num_episodes", num_episodes)
     check_count("evaluate: max_steps", max_steps)
-    check_actor_critic("evaluate: agent", agent, environment)
+    check_actor_critic("evaluate", agent, environment)
 
     def begin(key: Key) -> Tree:
         state, observation = environment.reset(key=key)
@@ -61,7 +62,8 @@ def evaluate(
     def one_step(carry: Tree, key: Key) -> Tree:
         state, observation, memory, total, length, over = carry
         action_key, step_key = jax.random.split(key)
-        next_memory, distribution, _ = agent.step(memory, observation)
+        next_memory, output = agent.step(memory, observation, agent_key(action_key))
+        distribution = output.distribution
         action = distribution.mode() if greedy else distribution.sample(seed=action_key)
         timestep = environment.advance(state, action, key=step_key)
         earned = timestep.info.get("unscaled_reward", timestep.reward)

@@ -11,7 +11,7 @@ from lerax_fx.agents.packed import with_part
 from lerax_fx.core.arguments import known_names
 from lerax_fx.core.transform import Step, Transform
 from lerax_fx.errors import WiringError, explain
-from lerax_fx.losses.loss import Loss
+from lerax_fx.losses.loss import FunctionLoss, Loss, loss_of
 from lerax_fx.types import Key, Metrics, Scalar, Tree
 
 D = TypeVar("D")
@@ -26,13 +26,9 @@ def whole_agent(agent: Tree) -> Tree:
 class Minimize(Transform[D, D]):
     """See [`minimize`][lerax_fx.minimize]."""
 
-    loss: Loss[D]
+    loss: Loss[D] | FunctionLoss[D]
     optimizer: optax.GradientTransformation
     where: Callable[[Any], Any] = eqx.field(static=True)
-
-    @property
-    def draws(self) -> int:
-        return 0
 
     @property
     def input_type(self) -> Any:
@@ -47,11 +43,10 @@ class Minimize(Transform[D, D]):
         return self.optimizer.init(self._split(agent)[0])
 
     def update(self, agent: Tree, state: Tree, data: D, key: Key) -> Step[D]:
-        del key
         trained, fixed = self._split(agent)
 
         def objective(trained: Tree) -> tuple[Scalar, Metrics]:
-            return self.loss(self._joined(agent, trained, fixed), data)
+            return self.loss(self._joined(agent, trained, fixed), data, key)
 
         gradient, metrics = jax.grad(objective, has_aux=True)(trained)
         updates, state = self.optimizer.update(gradient, state, trained)
@@ -90,7 +85,7 @@ class Minimize(Transform[D, D]):
 
 @known_names
 def minimize(
-    loss: Loss[D],
+    loss: Loss[D] | Callable[[Any, D, Key], Scalar | tuple[Scalar, Metrics]],
     optimizer: optax.GradientTransformation,
     *,
     where: Callable[[Any], Any] = whole_agent,
@@ -105,19 +100,18 @@ def minimize(
 
     **Arguments:**
 
-    - `loss`: a [`Loss`][lerax_fx.Loss].
+    - `loss`: a [`Loss`][lerax_fx.Loss], or a function `(agent, data, key) -> scalar`, or the
+      scalar and a dict of metrics. The key is for what the agent or the loss draws.
     - `optimizer`: an Optax gradient transformation.
     - `where`: picks the part of the agent that is trained, by default all of it.
 
-    Metrics: `loss`, and the value of each of its terms, unweighted, by name.
+    Metrics: `loss`, and the value of each of its terms, unweighted, by name; or the
+    metrics of a function.
 
     **Raises:** `WiringError` if `loss` or `optimizer` is something else, and, when traced,
     if `where` picks nothing that can be trained.
     """
-    if not isinstance(loss, Loss):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
-        fix = "Call the loss to make it, for instance fx.ppo_loss()."
-        got = f"{getattr(loss, '__name__', type(loss).__name__)}"
-        raise WiringError(explain("minimize: loss", wanted="a Loss", got=got, fix=fix))
+    checked = loss_of("minimize: loss", loss)
     if not isinstance(optimizer, optax.GradientTransformation):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
         raise WiringError(
             explain(
@@ -127,4 +121,4 @@ def minimize(
                 fix="Pass for instance optax.adam(3e-4).",
             )
         )
-    return Minimize(loss, optimizer, where)
+    return Minimize(checked, optimizer, where)

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lerax_fx.agents.policies.deterministic import DeterministicAction
-from lerax_fx.agents.q_actor_critic import check_q_actor_critic
+from lerax_fx.agents.protocols import ContinuousQ, check_agent_family
+from lerax_fx.agents.unroll import agent_key
 from lerax_fx.core.arguments import known_names
 from lerax_fx.core.bounds import (
     Fraction,
@@ -38,13 +39,9 @@ class DeterministicTarget(Transform[Transitions, Targets]):
     clip: Positive
     follow: AbstractTargetUpdate
 
-    @property
-    def draws(self) -> int:
-        return 0 if self.noise is None else 1
-
     def init(self, agent: Tree, key: Key) -> TargetState:
         del key
-        check_q_actor_critic("deterministic_target", agent)
+        check_agent_family("deterministic_target", agent, ContinuousQ)
         return start_following(agent)
 
     def update(self, agent: Tree, state: TargetState, data: Transitions, key: Key) -> Step[Targets]:
@@ -57,10 +54,10 @@ class DeterministicTarget(Transform[Transitions, Targets]):
         return Step(agent, state, out)
 
     def _value(self, target_agent: Any, observation: Tree, key: Key) -> Scalar:
-        """The least that a target critic expects of what the target actor would do."""
-        distribution = target_agent.distribution(observation)
+        """The smallest of the target critics' values of the target actor's action."""
+        distribution = target_agent.policy(observation, agent_key(key))
         action = self._smoothed(_deterministic(distribution), key)
-        return target_agent.critic_values(observation, action).min()
+        return target_agent.q_values(observation, action, agent_key(key, 1)).min()
 
     def _smoothed(self, distribution: DeterministicAction, key: Key) -> Float[Array, "..."]:
         action, bounds = distribution.mode(), distribution.bounds
