@@ -1,5 +1,5 @@
 """Soft actor-critic with a learnt temperature (Haarnoja et al. 2018, arXiv 1812.05905), for
-real-valued actions or for choices (Christodoulou 2019).
+continuous or discrete actions (Christodoulou 2019).
 
     python -m recipes.sac --env Pendulum-v1
 
@@ -34,8 +34,7 @@ def make(
     discount: ScalarLike = 0.99,
     n: int = 1,
     temperature: ScalarLike = 1.0,
-    entropy_per_number: ScalarLike = -1.0,
-    entropy_fraction: ScalarLike = 0.5,
+    target_entropy: float | None = None,
     target_step_size: ScalarLike = 0.005,
 ) -> tuple[fx.AbstractActorCritic, fx.AnakinLoop]:
     """Make an agent for an environment, and the function that trains it.
@@ -43,22 +42,19 @@ def make(
     `env` is an id, a gymnax environment or an `fx.Env`, with discrete actions, or
     real-valued ones between finite bounds. **Returns:** `(agent, train)`, with
     `train(agent, key) -> (agent, metrics)`; metrics hold one value per update. `temperature`
-    is what it starts with. The entropy that it is to hold is `entropy_per_number` or, for
-    discrete actions, `entropy_fraction`: see `fx.temperature_loss`.
+    is the initial one, `target_entropy` that of `fx.temperature_loss`.
     """
     env = fx.make(env)
     agent = fx.soft_actor_critic(env, key=key, widths=(width, width), temperature=temperature)
-    price = fx.temperature_loss(
-        entropy_per_number=entropy_per_number, entropy_fraction=entropy_fraction
-    )
+    alpha_loss = fx.temperature_loss(target_entropy=target_entropy)
     actor_optimizer = fx.optimizer(optax.adam, actor_rate)
     critic_optimizer = fx.optimizer(optax.adam, critic_rate)
     temperature_optimizer = fx.optimizer(optax.adam, temperature_rate)
     learn = fx.chain(
         fx.soft_target(discount=discount, n=n, update=fx.polyak(target_step_size)),
         critic=fx.minimize(fx.critic_loss(), critic_optimizer, part="critic"),
-        actor=fx.with_keys(fx.minimize(fx.soft_policy_loss(), actor_optimizer, part="actor")),
-        temperature=fx.with_keys(fx.minimize(price, temperature_optimizer, part="log_temperature")),
+        actor=fx.minimize(fx.soft_policy_loss(), actor_optimizer, part="actor"),
+        temperature=fx.minimize(alpha_loss, temperature_optimizer, part="log_temperature"),
     )
     algorithm = fx.chain(
         fx.rollout(env, num_envs=num_envs, num_steps=num_steps),

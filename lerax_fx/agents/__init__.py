@@ -1,7 +1,7 @@
 """Agents: networks, policies, and the actor-critics made of them."""
 
 from lerax_fx.agents.activation import ACTIVATIONS, Activation
-from lerax_fx.agents.actor_critic import AbstractActorCritic, ActorCritic
+from lerax_fx.agents.actor_critic import AbstractActorCritic, AbstractFeedforward
 from lerax_fx.agents.constructors import (
     actor_critic,
     categorical_q_agent,
@@ -20,9 +20,9 @@ from lerax_fx.agents.discrete_q_actor_critic import DiscreteQActorCritic
 from lerax_fx.agents.distributional_q_agent import DistributionalQAgent
 from lerax_fx.agents.encoding import Encoding, image_encoding, vector_encoding
 from lerax_fx.agents.feedforward import FeedforwardActorCritic
-from lerax_fx.agents.greedy import AbstractQAgent
 from lerax_fx.agents.linear import Linear, orthogonal
 from lerax_fx.agents.mlp import MLP
+from lerax_fx.agents.output import DistributionalQOutput, Output, QOutput, greedy_output
 from lerax_fx.agents.packed import Packed, packed
 from lerax_fx.agents.policies import (
     AbstractPolicy,
@@ -39,6 +39,16 @@ from lerax_fx.agents.policies import (
     action_bounds,
     policy_for,
 )
+from lerax_fx.agents.protocols import (
+    ActorCritic,
+    ContinuousQ,
+    DiscreteQ,
+    DistributionalQNetwork,
+    HasModel,
+    HasTemperature,
+    QNetwork,
+    check_agent_family,
+)
 from lerax_fx.agents.q_actor_critic import QActorCritic
 from lerax_fx.agents.q_agent import QAgent
 from lerax_fx.agents.recurrent import GRU
@@ -52,28 +62,37 @@ __all__ = [
     "GRU",
     "MLP",
     "AbstractActorCritic",
+    "AbstractFeedforward",
     "AbstractPolicy",
-    "AbstractQAgent",
     "ActionBounds",
     "Activation",
     "ActorCritic",
     "BernoulliPolicy",
     "CategoricalPolicy",
     "CategoricalReturns",
+    "ContinuousQ",
     "Convolution",
     "Critics",
     "DeterministicAction",
     "DeterministicPolicy",
+    "DiscreteQ",
     "DiscreteQActorCritic",
     "DistributionalQAgent",
+    "DistributionalQNetwork",
+    "DistributionalQOutput",
     "Encoding",
     "FeedforwardActorCritic",
     "GaussianPolicy",
+    "HasModel",
+    "HasTemperature",
     "Linear",
     "MultiCategoricalPolicy",
+    "Output",
     "Packed",
     "QActorCritic",
     "QAgent",
+    "QNetwork",
+    "QOutput",
     "QuantileReturns",
     "RecurrentActorCritic",
     "RecurrentQAgent",
@@ -83,8 +102,10 @@ __all__ = [
     "action_bounds",
     "actor_critic",
     "categorical_q_agent",
+    "check_agent_family",
     "cnn_actor_critic",
     "deterministic_actor_critic",
+    "greedy_output",
     "gru_actor_critic",
     "gru_q_agent",
     "image_encoding",

@@ -1,36 +1,20 @@
-"""What the on-policy stages ask of an agent."""
+"""The base class of agents."""
 
 import abc
-from typing import Protocol
 
-import distrax
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from lerax_fx.types import Tree
-
-
-class ActorCritic(Protocol):
-    """The three methods, for static types: any object that has them will do.
-
-    See [`AbstractActorCritic`][lerax_fx.AbstractActorCritic] for what each has to do.
-    """
-
-    def initial_memory(self) -> Tree: ...
-
-    def step(self, memory: Tree, observation: Tree) -> tuple[Tree, distrax.Distribution, Array]:
-        """Act and judge: one environment, one step."""
-        ...
-
-    def unroll(
-        self, memory: Tree, observations: Tree, resets: Array
-    ) -> tuple[Tree, distrax.Distribution, Array]:
-        """The same as `step` after `step`: one trajectory."""
-        ...
+from lerax_fx.agents.output import Output
+from lerax_fx.types import Key, Tree
 
 
 class AbstractActorCritic(eqx.Module):
-    """A policy and a value function, which may share a memory.
+    """A policy and a value function, which may share a hidden state: a base class for agents
+    of the [`ActorCritic`][lerax_fx.agents.ActorCritic] protocol, which says what each method
+    has to do. A subclass defines `initial_memory` and `step`.
 
     Everything is written for one environment; batches are made outside, with `jax.vmap`.
     Distributions leave `vmap` and `scan` as PyTrees whose arrays have the further axes, so
@@ -39,21 +23,17 @@ class AbstractActorCritic(eqx.Module):
 
     @abc.abstractmethod
     def initial_memory(self) -> Tree:
-        """The memory at the start of an episode: a PyTree of arrays, None for no memory."""
+        """The hidden state at the start of an episode: a PyTree of arrays, None for none."""
 
     @abc.abstractmethod
-    def step(self, memory: Tree, observation: Tree) -> tuple[Tree, distrax.Distribution, Array]:
-        """One environment, one step.
+    def step(self, memory: Tree, observation: Tree, key: Key) -> tuple[Tree, Output]:
+        """One environment, one step: the memory after it, and the output."""
 
-        Gives the memory after it, a distribution over one action, and the value of the
-        observation: float, `()`.
-        """
-
-    @abc.abstractmethod
     def unroll(
-        self, memory: Tree, observations: Tree, resets: Bool[Array, " time"]
-    ) -> tuple[Tree, distrax.Distribution, Array]:
-        """One trajectory: what one `step` after the other would give.
+        self, memory: Tree, observations: Tree, resets: Bool[Array, " time"], key: Key
+    ) -> tuple[Tree, Output]:
+        """One trajectory: what one `step` after the other would give, and by default does.
+        Step `t` gets the key `jax.random.fold_in(key, t)`.
 
         **Arguments:**
 
@@ -62,5 +42,40 @@ class AbstractActorCritic(eqx.Module):
         - `resets`: bool, `(time,)`. Whether `observations[t]` begins an episode: then the
           memory becomes `initial_memory()` before step `t`.
 
-        Gives the memory after the last step, the distributions and the values, `(time,)`.
+        Gives the memory after the last step, and the outputs, `(time, ...)`.
         """
+        initial = self.initial_memory()
+
+        def one_step(memory: Tree, inputs: tuple[Tree, Array, Key]) -> tuple[Tree, Output]:
+            observation, reset, key = inputs
+            memory = jax.tree.map(lambda a, b: jnp.where(reset, a, b), initial, memory)
+            return self.step(memory, observation, key)
+
+        keys = step_keys(key, resets.shape[0])
+        return jax.lax.scan(one_step, memory, (observations, resets, keys))
+
+
+class AbstractFeedforward(AbstractActorCritic):
+    """An agent without a hidden state: a subclass defines `output`."""
+
+    @abc.abstractmethod
+    def output(self, observation: Tree, key: Key) -> Output:
+        """What the networks give for one observation."""
+
+    def initial_memory(self) -> None:
+        return None
+
+    def step(self, memory: None, observation: Tree, key: Key) -> tuple[None, Output]:
+        del memory
+        return None, self.output(observation, key)
+
+    def unroll(
+        self, memory: None, observations: Tree, resets: Bool[Array, " time"], key: Key
+    ) -> tuple[None, Output]:
+        del memory
+        return None, jax.vmap(self.output)(observations, step_keys(key, resets.shape[0]))
+
+
+def step_keys(key: Key, steps: int) -> Key:
+    """The key of each step of a trajectory."""
+    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(steps))

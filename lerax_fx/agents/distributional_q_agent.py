@@ -1,21 +1,24 @@
-"""Agents that value actions by whole distributions of the return."""
+"""Distributional Q-networks."""
 
 from collections.abc import Callable
 from typing import Any, final
 
+import distrax
 import equinox as eqx
+import numpy as np
 from jaxtyping import Array, Float
 
+from lerax_fx.agents.actor_critic import AbstractFeedforward
 from lerax_fx.agents.encoding import Encoding
-from lerax_fx.agents.greedy import AbstractQAgent
+from lerax_fx.agents.output import DistributionalQOutput
 from lerax_fx.agents.returns import CategoricalReturns, QuantileReturns, Returns
-from lerax_fx.types import Tree
+from lerax_fx.types import Key, Tree
 
 
 @final
-class DistributionalQAgent(AbstractQAgent):
+class DistributionalQAgent(AbstractFeedforward):
     """A network of distributions of the return, whose policy takes the action of the highest
-    mean. Where only means count, it is a `QAgent`.
+    mean. Where only means count, it is a Q-network.
 
     - `encoding`: of observations as floats.
     - `network`: a module from the encoded observation to `num_actions * num_atoms` numbers.
@@ -31,13 +34,12 @@ class DistributionalQAgent(AbstractQAgent):
     num_atoms: int = eqx.field(static=True)
     support: tuple[float, float] | None = eqx.field(static=True, default=None)
 
-    def return_distributions(self, observation: Tree) -> Returns:
-        """The distribution of the return of each action in one observation."""
-        return self._returns(self.network(self.encoding(observation)))
-
-    def action_values(self, observation: Tree) -> Float[Array, "{self.num_actions}"]:
-        """The mean return of each action in one observation."""
-        return self.return_distributions(observation).mean
+    def output(self, observation: Tree, key: Key) -> DistributionalQOutput:
+        del key
+        returns = self._returns(self.network(self.encoding(observation)))
+        q_values = returns.mean
+        greedy = distrax.Greedy(q_values, dtype=np.int32)
+        return DistributionalQOutput(greedy, q_values.max(), q_values, returns)
 
     def _returns(self, outputs: Float[Array, "{self.num_actions*self.num_atoms}"]) -> Returns:
         numbers = outputs.reshape(self.num_actions, self.num_atoms)

@@ -1,5 +1,6 @@
 """How an observation becomes what a network takes."""
 
+import math
 from typing import Any, final
 
 import equinox as eqx
@@ -8,10 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from lerax_fx.data.timed import Timed
 from lerax_fx.environments.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
 from lerax_fx.environments.timed_space import TimedSpace
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Tree
+
+
+class ObservationError(WiringError):
+    """An observation is not of the space that an agent was made for."""
 
 
 @final
@@ -32,19 +38,46 @@ class Encoding(eqx.Module):
     timed: bool = eqx.field(static=True, default=False)
 
     def __call__(self, observation: Tree) -> Float[Array, "..."]:
-        """One observation of the space, as an array of `shape`."""
+        """One observation of the space, as an array of `shape`.
+
+        **Raises:** `WiringError` for an observation of another space.
+        """
         if self.timed:
+            if not isinstance(observation, Timed):
+                raise self._misfit(observation)
             value = self._encode(observation.value, (self.shape[0] - 1,))
             return jnp.append(value, observation.dt)
         return self._encode(observation, self.shape)
 
     def _encode(self, observation: Tree, shape: tuple[int, ...]) -> Float[Array, "..."]:
+        self._check(observation, shape)
         if self.categories:
             parts = jnp.reshape(observation, (len(self.categories),))
             hot = [jax.nn.one_hot(parts[i], n) for i, n in enumerate(self.categories)]
             return jnp.concatenate(hot)
         x = jnp.asarray(observation, jnp.result_type(float)).reshape(shape)
         return x if self.scale == 1.0 else x * self.scale
+
+    def _check(self, observation: Tree, shape: tuple[int, ...]) -> None:
+        """Numbers of the right count, and integers where these are categories."""
+        numbers = len(self.categories) or math.prod(shape)
+        if not eqx.is_array_like(observation) or jnp.size(observation) != numbers:
+            raise self._misfit(observation)
+        if self.categories and not jnp.issubdtype(jnp.result_type(observation), jnp.integer):
+            raise self._misfit(observation)
+
+    def _misfit(self, observation: Tree) -> ObservationError:
+        numbers = len(self.categories) or math.prod(self.shape) - self.timed
+        kind = "integers" if self.categories else "numbers"
+        return ObservationError(
+            explain(
+                "observation",
+                wanted=f"one array of {numbers} {kind}{' with the time, fx.Timed' * self.timed}",
+                got=f"a {type(observation).__name__}: {_shapes(observation)}",
+                fix="Make the agent for this environment's observation space, for instance with "
+                "fx.actor_critic(env, key=key).",
+            )
+        )
 
 
 def vector_encoding(where: str, space: Space) -> Encoding:
@@ -110,3 +143,7 @@ def _not_empty(where: str, space: Space) -> int:
             fix="Give the environment something to observe, a constant if need be.",
         )
     )
+
+
+def _shapes(tree: Tree) -> str:
+    return ", ".join(f"{jnp.result_type(x)}{list(jnp.shape(x))}" for x in jax.tree.leaves(tree))

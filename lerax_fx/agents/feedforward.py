@@ -1,21 +1,18 @@
-"""Actor-critics without memory."""
+"""Actor-critics without a hidden state."""
 
 from collections.abc import Callable
 from typing import Any, final
 
-import distrax
-import jax
-from jaxtyping import Array, Bool, Float
-
-from lerax_fx.agents.actor_critic import AbstractActorCritic
+from lerax_fx.agents.actor_critic import AbstractFeedforward
 from lerax_fx.agents.encoding import Encoding
 from lerax_fx.agents.linear import only_number
+from lerax_fx.agents.output import Output
 from lerax_fx.agents.policies.policy import AbstractPolicy
-from lerax_fx.types import Scalar, Tree
+from lerax_fx.types import Key, Tree
 
 
 @final
-class FeedforwardActorCritic(AbstractActorCritic):
+class FeedforwardActorCritic(AbstractFeedforward):
     """Two networks on top of what they share, if they share anything.
 
     - `encoding`: of observations as floats.
@@ -31,21 +28,8 @@ class FeedforwardActorCritic(AbstractActorCritic):
     critic: Callable[..., Any]
     policy: AbstractPolicy
 
-    # Nothing is remembered.
-    def initial_memory(self) -> None:
-        return None
-
-    def step(self, memory: None, observation: Tree) -> tuple[None, distrax.Distribution, Scalar]:
-        del memory
-        return None, *self._act(observation)
-
-    def unroll(
-        self, memory: None, observations: Tree, resets: Bool[Array, " time"]
-    ) -> tuple[None, distrax.Distribution, Float[Array, " time"]]:
-        del memory, resets
-        return None, *jax.vmap(self._act)(observations)
-
-    def _act(self, observation: Tree) -> tuple[distrax.Distribution, Scalar]:
+    def output(self, observation: Tree, key: Key) -> Output:
+        del key
         x = self.encoding(observation)
         features = x if self.torso is None else self.torso(x)
-        return self.policy(self.actor(features)), only_number(self.critic(features))
+        return Output(self.policy(self.actor(features)), only_number(self.critic(features)))

@@ -65,7 +65,7 @@ def packed(agent: Any) -> Packed:
     """The same agent in a form that costs little to hand to a jitted function.
 
         agent = fx.packed(agent)
-        act = jax.jit(lambda agent, observation: agent.step(None, observation))
+        act = jax.jit(lambda agent, observation, key: agent.step(None, observation, key))
 
     At each call JAX takes its arguments apart, and asks Python to do so for each module in
     an agent: for a small network that is longer than the call itself. Here there is one

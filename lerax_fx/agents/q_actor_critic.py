@@ -1,113 +1,55 @@
-"""Actors with critics that value their actions."""
+"""Actor-critics with Q-functions of continuous actions."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, final
 
 import distrax
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from lerax_fx.agents.actor_critic import AbstractActorCritic
+from lerax_fx.agents.actor_critic import AbstractFeedforward
 from lerax_fx.agents.encoding import Encoding
+from lerax_fx.agents.output import Output
 from lerax_fx.agents.policies.action_bounds import ActionBounds
 from lerax_fx.agents.policies.policy import AbstractPolicy
-from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Key, Scalar, Tree
 
 
 @final
-class QActorCritic(AbstractActorCritic):
-    """An actor for real-valued actions, and critics that value its actions: TD3, DDPG, SAC.
+class QActorCritic(AbstractFeedforward):
+    """An actor for continuous actions, and critics of its actions: TD3, DDPG, SAC.
+
+    Its value is the smallest of the critics' values of the policy's mode.
 
     - `encoding`: of observations as a vector of floats.
     - `actor`: a module from the encoded observation to the policy's `parameters` numbers.
     - `critic`: a module from the encoded observation and an action, as a vector in units of
       half the width between its bounds, to one value for each critic.
-    - `policy`: from the actor's output to a distribution.
+    - `policy_head`: from the actor's output to a distribution.
     - `bounds`: of the actions.
-    - `log_temperature`: the log of what a nat of the policy's entropy is worth, in reward;
-      `None` where entropy is worth nothing.
+    - `log_temperature`: the log of SAC's temperature; `None` for an agent without one.
     """
 
     encoding: Encoding
     actor: Callable[..., Any]
     critic: Callable[..., Any]
-    policy: AbstractPolicy
+    policy_head: AbstractPolicy
     bounds: ActionBounds
     log_temperature: Scalar | None = None
 
-    # Nothing is remembered.
-    def initial_memory(self) -> None:
-        return None
+    def policy(self, observation: Tree, key: Key) -> distrax.Distribution:
+        """The policy's distribution for one observation."""
+        del key
+        return self.policy_head(self.actor(self.encoding(observation)))
 
-    def distribution(self, observation: Tree) -> distrax.Distribution:
-        """The policy in one observation."""
-        return self.policy(self.actor(self.encoding(observation)))
-
-    def critic_values(
-        self, observation: Tree, action: Float[Array, "..."]
+    def q_values(
+        self, observation: Tree, action: Float[Array, "..."], key: Key
     ) -> Float[Array, " critics"]:
-        """What each critic says of one action."""
+        """Each critic's value of one action."""
+        del key
         unit = jnp.ravel(self.bounds.unscaled(action))
         return self.critic(self.encoding(observation), unit)
 
-    @property
-    def most_entropy(self) -> Scalar:
-        """Of a policy to which all actions within the bounds are alike."""
-        return self.bounds.log_volume + self.bounds.size * math.log(2.0)
-
-    def soft_value(self, judge: Any, observation: Tree, key: Key) -> tuple[Scalar, Scalar]:
-        """What an action drawn from the policy is worth, by the least of the critics of
-        `judge`, and minus its log-probability, whose mean is the policy's entropy.
-        """
-        action, log_prob = self.distribution(observation).sample_and_log_prob(seed=key)
-        return judge.critic_values(observation, action).min(), -log_prob
-
-    def step(self, memory: None, observation: Tree) -> tuple[None, distrax.Distribution, Scalar]:
-        del memory
-        return None, *self._act(observation)
-
-    def unroll(
-        self, memory: None, observations: Tree, resets: Bool[Array, " time"]
-    ) -> tuple[None, distrax.Distribution, Float[Array, " time"]]:
-        del memory, resets
-        return None, *jax.vmap(self._act)(observations)
-
-    def _act(self, observation: Tree) -> tuple[distrax.Distribution, Scalar]:
-        distribution = self.distribution(observation)
-        return distribution, self.critic_values(observation, distribution.mode()).min()
-
-
-def check_q_actor_critic(where: str, agent: Any) -> None:
-    """**Raises:** `WiringError` if the agent has no critics that value actions."""
-    _check_has(
-        f"{where}: agent",
-        agent,
-        ("distribution", "critic_values"),
-        "fx.deterministic_actor_critic(env, key=key) or fx.soft_actor_critic(env, key=key)",
-    )
-
-
-def check_temperature(where: str, agent: Any) -> None:
-    """**Raises:** `WiringError` if the agent has no critics, or puts no price on entropy."""
-    _check_has(
-        f"{where}: agent",
-        agent,
-        ("distribution", "critic_values", "soft_value", "most_entropy", "log_temperature"),
-        "fx.soft_actor_critic(env, key=key)",
-    )
-
-
-def _check_has(where: str, agent: Any, wanted: Sequence[str], maker: str) -> None:
-    missing = [name for name in wanted if getattr(agent, name, None) is None]
-    if missing:
-        raise WiringError(
-            explain(
-                where,
-                wanted=f"an agent with {', '.join(wanted)}",
-                got=f"a {type(agent).__name__} without {', '.join(missing)}",
-                fix=f"Make it with {maker}, or add to your agent what it lacks.",
-            )
-        )
+    def output(self, observation: Tree, key: Key) -> Output:
+        distribution = self.policy(observation, key)
+        return Output(distribution, self.q_values(observation, distribution.mode(), key).min())

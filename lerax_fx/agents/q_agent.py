@@ -1,4 +1,4 @@
-"""Agents that value actions, and take the best."""
+"""Q-networks without a hidden state."""
 
 from collections.abc import Callable
 from typing import Any, final
@@ -6,14 +6,15 @@ from typing import Any, final
 import equinox as eqx
 from jaxtyping import Array, Float
 
+from lerax_fx.agents.actor_critic import AbstractFeedforward
 from lerax_fx.agents.encoding import Encoding
-from lerax_fx.agents.greedy import AbstractQAgent
-from lerax_fx.types import Tree
+from lerax_fx.agents.output import QOutput, greedy_output
+from lerax_fx.types import Key, Tree
 
 
 @final
-class QAgent(AbstractQAgent):
-    """A network of action values, whose policy takes the best action.
+class QAgent(AbstractFeedforward):
+    """A Q-network with the greedy policy.
 
     - `encoding`: of observations as floats.
     - `network`: a module from the encoded observation to a number for each action; if
@@ -28,9 +29,11 @@ class QAgent(AbstractQAgent):
     num_actions: int = eqx.field(static=True)
     dueling: bool = eqx.field(static=True, default=False)
 
-    def action_values(self, observation: Tree) -> Float[Array, "{self.num_actions}"]:
-        """The value of each action in one observation."""
-        outputs = self.network(self.encoding(observation))
+    def output(self, observation: Tree, key: Key) -> QOutput:
+        del key
+        return greedy_output(self._q_values(self.network(self.encoding(observation))))
+
+    def _q_values(self, outputs: Float[Array, " outputs"]) -> Float[Array, "{self.num_actions}"]:
         if not self.dueling:
             return outputs
         advantages = outputs[1:]

@@ -8,10 +8,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lerax_fx.agents.steps import over_steps
-from lerax_fx.errors import WiringError, explain
-from lerax_fx.types import Tree
-
 
 class AbstractReturns(eqx.Module):
     """Discrete distributions of the return: `atoms` (values) with `probabilities`."""
@@ -93,21 +89,3 @@ def returns_of_action(returns: Any, action: Int[Array, "*batch"]) -> Any:
     """Of the returns of all actions, those of one; the axis of actions is the last but one."""
     index = action[..., None, None]
     return jax.tree.map(lambda x: jnp.take_along_axis(x, index, axis=-2)[..., 0, :], returns)
-
-
-def return_distributions(where: str, agent: Any, observation: Tree, axes: int) -> Any:
-    """The returns of all actions, for observations that begin with so many axes.
-
-    **Raises:** `WiringError` if the agent has none.
-    """
-    if not callable(getattr(agent, "return_distributions", None)):
-        raise WiringError(
-            explain(
-                f"{where}: agent",
-                wanted="an agent with the method return_distributions",
-                got=f"a {type(agent).__name__}",
-                fix="Make it with fx.categorical_q_agent(env, key=key) or "
-                "fx.quantile_q_agent(env, key=key).",
-            )
-        )
-    return over_steps(agent.return_distributions, axes, observation)

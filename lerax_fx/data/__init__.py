@@ -2,7 +2,6 @@
 
 from lerax_fx.data.distribution_targets import DistributionTargets
 from lerax_fx.data.estimates import Estimates
-from lerax_fx.data.keyed_targets import KeyedTargets
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.data.targets import Targets
 from lerax_fx.data.timed import Timed
@@ -11,7 +10,6 @@ from lerax_fx.data.transitions import Transitions
 __all__ = [
     "DistributionTargets",
     "Estimates",
-    "KeyedTargets",
     "Rollout",
     "Targets",
     "Timed",

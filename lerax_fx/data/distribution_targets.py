@@ -3,7 +3,7 @@
 from typing import final
 
 import equinox as eqx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from lerax_fx._core.arrays import check_leading_axes
 from lerax_fx._core.wiring import provided_by
@@ -19,6 +19,7 @@ class DistributionTargets(eqx.Module):
     - `observation`, `action`: what is valued.
     - `atoms`, `probabilities`: an estimate of how the return from there on is distributed.
     - `weight`, `priority`: of each trajectory, as in [`Transitions`][lerax_fx.Transitions].
+    - `memory`, `resets`: as in [`Targets`][lerax_fx.Targets].
 
     **Raises:** `WiringError` if an observation or action does not begin with the axes that
     the atoms have before their last.
@@ -29,6 +30,8 @@ class DistributionTargets(eqx.Module):
     atoms: Float[Array, "*batch time atoms"]
     probabilities: Float[Array, "*batch time atoms"]
     weight: Float[Array, "*batch"] | None = None
+    memory: Tree = None
+    resets: Bool[Array, "*batch time"] | None = None
     priority: Float[Array, "*batch"] | None = None
 
     def __check_init__(self) -> None:

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lerax_fx._core.lift import transform
+from lerax_fx.agents.unroll import agent_key, next_outputs, split_keys
 from lerax_fx.data.rollout import Rollout
-from lerax_fx.types import Tree
+from lerax_fx.types import Key
 
 
 @transform
-def recompute_values(agent: Any, rollout: Rollout) -> Rollout:
+def recompute_values(agent: Any, rollout: Rollout, key: Key) -> Rollout:
     """Replace `value` and `next_value` by those of the agent as it is now.
 
     For advantages that are estimated anew in each epoch (Andrychowicz et al. 2021, "What
@@ -24,11 +25,11 @@ def recompute_values(agent: Any, rollout: Rollout) -> Rollout:
     As `rollout` has it, `next_value` is that of `next_observation`, and 0 where the episode
     terminated. Recurrent agents are unrolled from the hidden state that the rollout began with.
     """
-    unrolled = _batched(lambda trajectory: _unroll(agent, trajectory), rollout)
-    value, following = unrolled(rollout)
+    keys = split_keys(key, rollout.reward.shape[:-1])
+    value, following = _batched(_unroll, agent, rollout, keys)
 
     def all_values() -> Any:
-        values = _batched(lambda trajectory: _next_values(agent, trajectory), rollout)(rollout)
+        values = _batched(_next_values, agent, rollout, keys)
         return jnp.where(rollout.truncated, values, following)
 
     # Within an episode it is the next step's value; a truncated step has none to look at.
@@ -39,28 +40,27 @@ def recompute_values(agent: Any, rollout: Rollout) -> Rollout:
     )
 
 
-def _batched(function: Any, rollout: Rollout) -> Any:
+def _batched(function: Any, agent: Any, rollout: Rollout, keys: Key) -> Any:
+    def one(trajectory: Rollout, key: Key) -> Any:
+        return function(agent, trajectory, key)
+
     for _ in range(rollout.reward.ndim - 1):
-        function = jax.vmap(function)
-    return function
+        one = jax.vmap(one)
+    return one(rollout, keys)
 
 
-def _unroll(agent: Any, trajectory: Rollout) -> tuple[Float[Array, " time"], Float[Array, " time"]]:
+def _unroll(
+    agent: Any, trajectory: Rollout, key: Key
+) -> tuple[Float[Array, " time"], Float[Array, " time"]]:
     """The value of each observation, and the one after it; at the end, of what follows."""
-    memory, _, value = agent.unroll(trajectory.memory, trajectory.observation, trajectory.resets)
+    steps = trajectory.observation, trajectory.resets
+    memory, output = agent.unroll(trajectory.memory, *steps, key)
     last = jax.tree.map(lambda x: x[-1], trajectory.next_observation)
-    return value, jnp.append(value[1:], agent.step(memory, last)[2])
+    after = agent.step(memory, last, agent_key(key))[1].value
+    return output.value, jnp.append(output.value[1:], after)
 
 
-def _next_values(agent: Any, trajectory: Rollout) -> Float[Array, " time"]:
+def _next_values(agent: Any, trajectory: Rollout, key: Key) -> Float[Array, " time"]:
     """The value of each `next_observation`, a step at a time."""
-    initial = agent.initial_memory()
-
-    def one_step(memory: Tree, inputs: Any) -> tuple[Tree, Any]:
-        observation, next_observation, reset = inputs
-        memory = jax.tree.map(lambda a, b: jnp.where(reset, a, b), initial, memory)
-        memory = agent.step(memory, observation)[0]
-        return memory, agent.step(memory, next_observation)[2]
-
-    steps = trajectory.observation, trajectory.next_observation, trajectory.resets
-    return jax.lax.scan(one_step, trajectory.memory, steps)[1]
+    steps = trajectory.observation, trajectory.resets, trajectory.next_observation
+    return next_outputs(agent, trajectory.memory, *steps, agent_key(key, 1)).value

@@ -10,13 +10,15 @@ from lerax_fx._core.lift import transform
 from lerax_fx.data.estimates import Estimates
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.estimators.axes import cut_at_ends, over_trajectories
-from lerax_fx.losses.evaluation import evaluate_rollout
+from lerax_fx.losses.forward import forward_rollout
+from lerax_fx.types import Key
 
 
 @transform
 def vtrace(
     agent: Any,
     rollout: Rollout,
+    key: Key,
     *,
     discount: Fraction = 0.99,
     lambda_: Fraction = 1.0,
@@ -38,7 +40,7 @@ def vtrace(
     - `clip_rho`: the largest weight of a temporal difference in the target.
     - `clip_policy_rho`: the largest weight of an advantage.
     """
-    evaluation = evaluate_rollout(agent, rollout)
+    evaluation = forward_rollout("vtrace", agent, rollout, key)
     ratio = jnp.exp(evaluation.log_prob(rollout.action) - rollout.log_prob)
 
     def estimate(trajectory: Rollout, ratio: Any):

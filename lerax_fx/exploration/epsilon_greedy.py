@@ -9,7 +9,7 @@ import numpy as np
 from lerax_fx._core.arguments import known_names
 from lerax_fx._core.bounds import Interval, check_number
 from lerax_fx._core.schedules import ScalarOrSchedule, value_at
-from lerax_fx.errors import WiringError, explain
+from lerax_fx.agents.protocols import check_q_values
 from lerax_fx.exploration.exploration import AbstractExploration
 from lerax_fx.types import Count
 
@@ -20,19 +20,11 @@ class EpsilonGreedy(AbstractExploration):
 
     epsilon: ScalarOrSchedule
 
-    def __call__(self, distribution: Any, steps: Count) -> distrax.Distribution:
-        if not isinstance(distribution, distrax.Greedy):
-            raise WiringError(
-                explain(
-                    "epsilon_greedy",
-                    wanted="an agent that acts greedily on action values (distrax.Greedy)",
-                    got=f"a {type(distribution).__name__}",
-                    fix="Make the agent with fx.q_agent(env, key=key).",
-                )
-            )
+    def __call__(self, output: Any, steps: Count) -> distrax.Distribution:
+        check_q_values("epsilon_greedy", output, ())
         # A schedule may run out of its range, and a probability may not.
         epsilon = jnp.clip(value_at("epsilon_greedy: epsilon", self.epsilon, steps), 0.0, 1.0)
-        return distrax.EpsilonGreedy(distribution.preferences, epsilon, dtype=np.int32)
+        return distrax.EpsilonGreedy(output.q_values, epsilon, dtype=np.int32)
 
 
 @known_names

@@ -1,6 +1,7 @@
 """What exploration is: another distribution to act by."""
 
 import abc
+from typing import Any
 
 import distrax
 
@@ -14,11 +15,11 @@ class AbstractExploration(EvaluatesSchedules):
     """
 
     @abc.abstractmethod
-    def __call__(self, distribution: distrax.Distribution, steps: Count) -> distrax.Distribution:
+    def __call__(self, output: Any, steps: Count) -> distrax.Distribution:
         """The distribution to act by, in one environment.
 
         **Arguments:**
 
-        - `distribution`: the agent's, for one step.
+        - `output`: the agent's [`Output`][lerax_fx.Output], for one step.
         - `steps`: environment steps taken so far, of all environments.
         """

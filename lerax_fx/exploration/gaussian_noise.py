@@ -19,7 +19,8 @@ class GaussianNoise(AbstractExploration):
 
     scale: ScalarOrSchedule
 
-    def __call__(self, distribution: Any, steps: Count) -> distrax.Distribution:
+    def __call__(self, output: Any, steps: Count) -> distrax.Distribution:
+        distribution = output.distribution
         if not isinstance(distribution, DeterministicAction):
             raise WiringError(
                 explain(

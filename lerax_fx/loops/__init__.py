@@ -1,6 +1,7 @@
 """Acting, training and evaluating."""
 
 from lerax_fx.loops.anakin import AnakinLoop, TrainState, anakin_loop, updates_in
+from lerax_fx.loops.check_agent import check_agent
 from lerax_fx.loops.evaluate import Evaluation, evaluate
 from lerax_fx.loops.rollout import rollout
 
@@ -9,6 +10,7 @@ __all__ = [
     "Evaluation",
     "TrainState",
     "anakin_loop",
+    "check_agent",
     "evaluate",
     "rollout",
     "updates_in",

@@ -12,6 +12,7 @@ from lerax_fx._core.arguments import known_names
 from lerax_fx._core.bounds import check_count, check_flag
 from lerax_fx._core.hyperparameters import Structure, combine, partition, partition_agent
 from lerax_fx._core.varying import vary_over, varying_axes
+from lerax_fx.agents.unroll import agent_key
 from lerax_fx.environments.env import ENVIRONMENT_AXIS
 from lerax_fx.environments.make import make
 from lerax_fx.environments.validate import check_env
@@ -61,7 +62,7 @@ def evaluate(
     max_steps = check_count("evaluate: max_steps", max_steps)
     greedy = check_flag("evaluate: greedy", greedy)
     check_env(environment)
-    check_actor_critic("evaluate: agent", agent, environment)
+    check_actor_critic("evaluate", agent, environment)
     numbers, structure = partition(environment)
     parameters, agent_structure = partition_agent(agent)
     return _evaluate(
@@ -91,7 +92,8 @@ def _evaluate(
     def one_step(carry: Tree, key: Key) -> Tree:
         state, observation, memory, total, length, over = carry
         action_key, step_key = jax.random.split(key)
-        next_memory, distribution, _ = agent.step(memory, observation)
+        next_memory, output = agent.step(memory, observation, agent_key(action_key))
+        distribution = output.distribution
         action = distribution.mode() if greedy else distribution.sample(seed=action_key)
         timestep = environment.advance(state, action, key=step_key)
         earned = timestep.info.get("unscaled_reward", timestep.reward)

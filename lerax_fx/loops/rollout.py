@@ -14,6 +14,7 @@ from lerax_fx._core.bounds import check_count
 from lerax_fx._core.runner import safe_increment
 from lerax_fx._core.scan import scan
 from lerax_fx._core.transform import Shapes, Step, Transform
+from lerax_fx.agents.unroll import agent_key, split_keys
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.environments.env import ENVIRONMENT_AXIS, Env
 from lerax_fx.environments.make import make
@@ -93,7 +94,7 @@ class RolloutStage(Transform[None, Rollout]):
     def init(self, agent: Any, data: Shapes, key: Key) -> RolloutState:
         del data
         check_env(self.env)
-        check_actor_critic("rollout: agent", agent, self.env)
+        check_actor_critic("rollout", agent, self.env)
 
         def begin(state_key: Key, observation_key: Key) -> Actor:
             environment = self.env.initial(key=state_key)
@@ -110,8 +111,10 @@ class RolloutStage(Transform[None, Rollout]):
         del data
         chances = key if isinstance(key, Chance) else self.draw_ahead(key)
 
-        def behave(distribution: Any) -> Any:
-            return distribution if self.explore is None else self.explore(distribution, state.steps)
+        def behave(output: Any) -> Any:
+            return (
+                output.distribution if self.explore is None else self.explore(output, state.steps)
+            )
 
         def collect(actor: Actor, chances: Chance) -> tuple[Actor, Moment]:
             return act_for(self.env, agent, behave, actor, chances)
@@ -127,7 +130,7 @@ class RolloutStage(Transform[None, Rollout]):
             moments.next_observation,
             moments.log_prob,
             moments.value,
-            next_values(agent, moments),
+            next_values(agent, moments, agent_key(chances.action[0, 0], 1)),
             state.actors.memory,
         )
         steps = safe_increment(state.steps, self.num_envs * self.num_steps)
@@ -178,12 +181,12 @@ def act_for(
     env: Env, agent: Any, behave: Callable[[Any], Any], actor: Actor, chances: Chance
 ) -> tuple[Actor, Moment]:
     """Act in one environment, a step for each of `chances`, in a new episode after each end;
-    by the agent's distributions as `behave` changes them.
+    by the distributions that `behave` makes of the agent's outputs.
     """
 
     def one_step(actor: Actor, chance: Chance) -> tuple[Actor, Moment]:
-        memory, distribution, value = agent.step(actor.memory, actor.observation)
-        distribution = behave(distribution)
+        memory, output = agent.step(actor.memory, actor.observation, agent_key(chance.action))
+        distribution = behave(output)
         action = distribution.sample(seed=chance.action)
         log_prob = distribution.log_prob(action)
         timestep = env.advance(actor.environment, action, key=chance.step)
@@ -197,7 +200,7 @@ def act_for(
             timestep.truncated,
             timestep.next_observation,
             log_prob,
-            value,
+            output.value,
             memory,
         )
         earned = timestep.info.get("unscaled_reward", timestep.reward)
@@ -217,24 +220,26 @@ def where_done(done: Any, initial: Tree, otherwise: Tree) -> Tree:
     return jax.tree.map(lambda a, b: jnp.where(done, a, b), initial, otherwise)
 
 
-def next_values(agent: Any, moments: Moment) -> Any:
+def next_values(agent: Any, moments: Moment, key: Key) -> Any:
     """The agent's value of each `next_observation`, `(environments, time)`; 0 if terminated.
 
     Within an episode that is the next step's value, known already. What has to be
     evaluated is the last step, and the steps that were truncated: seldom any.
     """
 
-    def value_of(memory: Tree, observation: Tree) -> Any:
-        return agent.step(memory, observation)[2]
+    def value_of(memory: Tree, observation: Tree, key: Key) -> Any:
+        return agent.step(memory, observation, key)[1].value
 
     def all_values() -> Any:
-        values = jax.vmap(jax.vmap(value_of))(moments.memory, moments.next_observation)
+        keys = split_keys(agent_key(key), moments.reward.shape)
+        values = jax.vmap(jax.vmap(value_of))(moments.memory, moments.next_observation, keys)
         return jnp.where(moments.truncated, values, following)
 
     last_memory, last_observation = jax.tree.map(
         lambda x: x[:, -1], (moments.memory, moments.next_observation)
     )
-    last = jax.vmap(value_of)(last_memory, last_observation)
+    last_keys = split_keys(key, moments.reward.shape[:1])
+    last = jax.vmap(value_of)(last_memory, last_observation, last_keys)
     following = jnp.concatenate([moments.value[:, 1:], last[:, None]], axis=1)
     cut_short = jnp.any(moments.truncated[:, :-1])
     values = jax.lax.cond(cut_short, all_values, lambda: following)

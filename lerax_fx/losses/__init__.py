@@ -13,13 +13,13 @@ from lerax_fx.losses.distributional import (
     quantile_loss,
 )
 from lerax_fx.losses.dynamics import Prediction, dynamics_loss, evaluate_dynamics
-from lerax_fx.losses.evaluation import PolicyEvaluation, evaluate_policy
+from lerax_fx.losses.forward import PolicyOutput, forward
 from lerax_fx.losses.loss import Loss, loss_term
 from lerax_fx.losses.policy import clipped_surrogate, entropy, policy_gradient
 from lerax_fx.losses.ppo import ppo_loss
 from lerax_fx.losses.q import ActionValues, evaluate_action_values, q_loss
 from lerax_fx.losses.soft_policy import (
-    SoftPolicyEvaluation,
+    SoftPolicyOutput,
     evaluate_soft_policy,
     soft_policy_loss,
     temperature_loss,
@@ -30,10 +30,10 @@ __all__ = [
     "ActionValues",
     "CriticValues",
     "Loss",
-    "PolicyEvaluation",
+    "PolicyOutput",
     "PolicyValues",
     "Prediction",
-    "SoftPolicyEvaluation",
+    "SoftPolicyOutput",
     "TakenReturns",
     "categorical_loss",
     "clipped_surrogate",
@@ -44,10 +44,10 @@ __all__ = [
     "evaluate_action_values",
     "evaluate_critics",
     "evaluate_dynamics",
-    "evaluate_policy",
     "evaluate_policy_values",
     "evaluate_return_distributions",
     "evaluate_soft_policy",
+    "forward",
     "loss_term",
     "policy_gradient",
     "ppo_loss",

@@ -1,4 +1,4 @@
-"""The loss of critics of real-valued actions."""
+"""The loss of Q-functions of an observation and an action."""
 
 from typing import Any, final
 
@@ -7,26 +7,37 @@ import jax.numpy as jnp
 import rlax
 from jaxtyping import Array, Float
 
-from lerax_fx.agents.q_actor_critic import check_q_actor_critic
+from lerax_fx.agents.protocols import ContinuousQ, DiscreteQ, check_agent_family
 from lerax_fx.agents.steps import over_steps
+from lerax_fx.agents.unroll import split_keys
 from lerax_fx.data.targets import Targets
+from lerax_fx.losses.discrete_actions import check_discrete_actions
 from lerax_fx.losses.loss import loss_term
 from lerax_fx.losses.weighting import priorities, weighted_mean
-from lerax_fx.types import Metrics, Scalar
+from lerax_fx.types import Key, Metrics, Scalar, Tree
 
 
 @final
 class CriticValues(eqx.Module):
-    """What each critic says of the action of each step."""
+    """Each critic's value of the action of each step."""
 
     values: Float[Array, "*batch time critics"]
 
 
-def evaluate_critics(agent: Any, data: Targets) -> CriticValues:
-    """One pass through the agent's critics, for the actions that were taken."""
-    check_q_actor_critic("critic_loss", agent)
-    axes = data.target.ndim
-    return CriticValues(over_steps(agent.critic_values, axes, data.observation, data.action))
+def evaluate_critics(agent: Any, data: Targets, key: Key) -> CriticValues:
+    """One forward pass through the agent's critics, for the actions that were taken."""
+    family = check_agent_family("critic_loss", agent, ContinuousQ, DiscreteQ)
+    axes = data.target.shape
+    if family is DiscreteQ:
+        check_discrete_actions("critic_loss", data.action)
+
+    def taken(observation: Tree, action: Tree, key: Key) -> Float[Array, " critics"]:
+        if family is DiscreteQ:
+            return agent.q_values(observation, key)[:, action]
+        return agent.q_values(observation, action, key)
+
+    keys = split_keys(key, axes)
+    return CriticValues(over_steps(taken, len(axes), data.observation, data.action, keys))
 
 
 @loss_term(evaluate_critics)

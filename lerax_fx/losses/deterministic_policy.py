@@ -7,32 +7,35 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lerax_fx.agents.q_actor_critic import check_q_actor_critic
+from lerax_fx.agents.protocols import ContinuousQ, check_agent_family
 from lerax_fx.agents.steps import over_steps
+from lerax_fx.agents.unroll import agent_key, split_keys
 from lerax_fx.data.targets import Targets
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.losses.loss import loss_term
-from lerax_fx.types import Scalar, Tree
+from lerax_fx.types import Key, Scalar, Tree
 
 
 @final
 class PolicyValues(eqx.Module):
-    """What the first critic says of what the policy would do at each step."""
+    """The first critic's value of the policy's mode at each step."""
 
     values: Float[Array, "*batch time"]
 
 
-def evaluate_policy_values(agent: Any, data: Targets) -> PolicyValues:
-    """One pass through the actor and, held fixed, the critics."""
-    check_q_actor_critic("deterministic_policy_loss", agent)
-    fixed = held(agent)
+def evaluate_policy_values(agent: Any, data: Targets, key: Key) -> PolicyValues:
+    """One forward pass through the actor and, without a gradient to them, the critics."""
+    check_agent_family("deterministic_policy_loss", agent, ContinuousQ)
+    critic = stop_gradient(agent)
 
-    def value(observation: Tree) -> Scalar:
-        action = agent.distribution(observation).mode()
+    def value(observation: Tree, key: Key) -> Scalar:
+        action = agent.policy(observation, agent_key(key)).mode()
         _check_differentiable(action)
-        return fixed.critic_values(observation, action)[0]
+        return critic.q_values(observation, action, agent_key(key, 1))[0]
 
-    return PolicyValues(over_steps(value, data.target.ndim, data.observation))
+    axes = data.target.shape
+    keys = split_keys(key, axes)
+    return PolicyValues(over_steps(value, len(axes), data.observation, keys))
 
 
 def _check_differentiable(action: Any) -> None:
@@ -40,14 +43,14 @@ def _check_differentiable(action: Any) -> None:
         raise WiringError(
             explain(
                 "deterministic_policy_loss: agent",
-                wanted="a policy with real-valued actions, which a gradient goes through",
+                wanted="a policy with continuous actions, through which a gradient goes",
                 got=f"actions of {action.dtype}",
-                fix="For actions that are choices use fx.soft_policy_loss() or fx.q_loss().",
+                fix="For discrete actions use fx.soft_policy_loss() or fx.q_loss().",
             )
         )
 
 
-def held(agent: Any) -> Any:
+def stop_gradient(agent: Any) -> Any:
     """The agent, with no gradient to it."""
     arrays, rest = eqx.partition(agent, eqx.is_array)
     return eqx.combine(jax.lax.stop_gradient(arrays), rest)

@@ -9,17 +9,22 @@ import rlax
 from jaxtyping import Array, Float
 
 from lerax_fx._core.bounds import Positive
+from lerax_fx.agents.protocols import (
+    DistributionalQNetwork,
+    check_agent_family,
+    check_output,
+)
 from lerax_fx.agents.returns import (
     CategoricalReturns,
     QuantileReturns,
-    return_distributions,
     returns_of_action,
 )
+from lerax_fx.agents.unroll import unroll_batch
 from lerax_fx.data.distribution_targets import DistributionTargets
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.losses.loss import loss_term
 from lerax_fx.losses.weighting import priorities, weighted_mean
-from lerax_fx.types import Metrics, Scalar
+from lerax_fx.types import Key, Metrics, Scalar
 
 
 @final
@@ -29,11 +34,14 @@ class TakenReturns(eqx.Module):
     returns: CategoricalReturns | QuantileReturns
 
 
-def evaluate_return_distributions(agent: Any, data: DistributionTargets) -> TakenReturns:
-    """One pass through the agent's network of returns."""
-    axes = data.atoms.ndim - 1
-    returns = return_distributions("distributional loss", agent, data.observation, axes)
-    return TakenReturns(returns_of_action(returns, data.action))
+def evaluate_return_distributions(agent: Any, data: DistributionTargets, key: Key) -> TakenReturns:
+    """One forward pass through the distributional Q-network."""
+    where, axes = "distributional loss", data.atoms.shape[:-1]
+    check_agent_family(where, agent, DistributionalQNetwork)
+    memory, observation, resets = data.memory, data.observation, data.resets
+    output = unroll_batch(where, agent, memory, observation, resets, axes, key)
+    check_output(where, output, DistributionalQNetwork)
+    return TakenReturns(returns_of_action(output.return_distribution, data.action))
 
 
 @loss_term(evaluate_return_distributions)

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from lerax_fx._core.bounds import NonNegative
+from lerax_fx.agents.protocols import HasModel, check_agent_family
 from lerax_fx.data.transitions import Transitions
-from lerax_fx.errors import WiringError, explain
 from lerax_fx.losses.loss import loss_term
 from lerax_fx.nde.split_time import split_time
-from lerax_fx.types import Flag, Metrics, Scalar
+from lerax_fx.types import Flag, Key, Metrics, Scalar
 
 
 @final
@@ -32,13 +32,15 @@ class Prediction(eqx.Module):
     failed: Bool[Array, "*batch time"]
 
 
-def evaluate_dynamics(agent: Any, data: Transitions) -> Prediction:
+def evaluate_dynamics(agent: Any, data: Transitions, key: Key) -> Prediction:
     """Let the agent's model run over each window, from its first observation on; where an
     episode ended it starts again from the observation that follows.
 
     **Raises:** `WiringError` if the agent has no model.
     """
-    model = _model_of(agent)
+    del key
+    check_agent_family("dynamics_loss", agent, HasModel)
+    model: Any = agent.model
 
     def predict(window: Transitions) -> Prediction:
         def one_step(state: Array, inputs: tuple[Transitions, Flag]) -> tuple[Array, Any]:
@@ -108,18 +110,3 @@ def _cross_entropy(
     # Made safe before it is used: a gradient would see infinity times 0.
     safe = jnp.where(known, log_odds, 0.0)
     return jnp.where(known, jax.nn.softplus(safe) - safe * terminated, 0.0)
-
-
-def _model_of(agent: Any) -> Any:
-    model = getattr(agent, "model", None)
-    if model is not None:
-        return model
-    raise WiringError(
-        explain(
-            "dynamics_loss: agent",
-            wanted="an agent with a model of its environment",
-            got=f"a {type(agent).__name__}",
-            fix="Make it with fx.planning_agent(env, key=key), or give your agent a field "
-            "`model`, an fx.Dynamics.",
-        )
-    )

@@ -13,7 +13,7 @@ from lerax_fx._core.arguments import bind_hyperparameters
 from lerax_fx._core.schedules import ScalarOrSchedule, as_schedule, scaled
 from lerax_fx._core.unchecked import unchecked
 from lerax_fx.errors import WiringError, explain
-from lerax_fx.types import Metrics, Scalar, Tree
+from lerax_fx.types import Key, Metrics, Scalar, Tree
 
 D_contra = TypeVar("D_contra", contravariant=True)
 Data = TypeVar("Data")
@@ -28,12 +28,12 @@ class Term(eqx.Module):
 
     - `function`: `(evaluated, data, **hyperparameters) -> scalar`, or the scalar with
       metrics.
-    - `evaluate`: `(agent, data) -> evaluated`, the pass through the networks. Terms with
-      the same one share it.
+    - `evaluate`: `(agent, data, key) -> evaluated`, the forward pass through the networks.
+      Terms with the same one share it.
     """
 
     function: Callable[..., Any] = eqx.field(static=True)
-    evaluate: Callable[[Any, Any], Any] = eqx.field(static=True)
+    evaluate: Callable[[Any, Any, Any], Any] = eqx.field(static=True)
     hyperparameters: dict[str, Any]
 
     @property
@@ -83,8 +83,9 @@ class Loss(eqx.Module, Generic[D_contra]):
             parts.append(f"{factor}{term.name}({settings})")
         return " + ".join(parts).replace("+ -", "- ")
 
-    def __call__(self, agent: Tree, data: D_contra) -> tuple[Scalar, Metrics]:
-        """The loss of an agent on data, and each term's value, unweighted, by its name.
+    def __call__(self, agent: Tree, data: D_contra, key: Key) -> tuple[Scalar, Metrics]:
+        """The loss of an agent on data, and each term's value, unweighted, by its name. The key
+        is for what the forward passes draw; each of them gets its own.
 
         **Raises:** `WiringError` if a term is no scalar of a floating-point type, or if two
         terms share a name.
@@ -94,7 +95,8 @@ class Loss(eqx.Module, Generic[D_contra]):
         metrics: Metrics = {}
         for term, weight in zip(self.terms, self.weights, strict=True):
             if term.evaluate not in evaluated:
-                evaluated[term.evaluate] = term.evaluate(agent, data)
+                own_key = jax.random.fold_in(key, len(evaluated))
+                evaluated[term.evaluate] = term.evaluate(agent, data, own_key)
             value = term.function(evaluated[term.evaluate], data, **term.hyperparameters)
             value, extra = value if isinstance(value, tuple) else (value, {})
             _check_scalar(term.name, value)
@@ -132,7 +134,7 @@ class LossFactory(Generic[P, Data]):
     `.function`.
     """
 
-    def __init__(self, function: Callable[..., Any], evaluate: Callable[[Any, Any], Any]):
+    def __init__(self, function: Callable[..., Any], evaluate: Callable[[Any, Any, Any], Any]):
         self.function = function
         self.evaluate = evaluate
         functools.update_wrapper(self, function)
@@ -145,17 +147,17 @@ class LossFactory(Generic[P, Data]):
 
 @unchecked
 def loss_term(
-    evaluate: Callable[[Any, Data], Evaluated],
+    evaluate: Callable[[Any, Data, Key], Evaluated],
 ) -> Callable[[Callable[Concatenate[Evaluated, Data, P], TermValue]], LossFactory[P, Data]]:
     """Make a loss of a function of what the networks gave, and the data.
 
-        @loss_term(evaluate_policy)
-        def entropy(evaluated: PolicyEvaluation, data: Estimates) -> Scalar: ...
+        @loss_term(forward)
+        def entropy(evaluated: PolicyOutput, data: Estimates) -> Scalar: ...
 
         loss = ppo_loss() - 0.01 * entropy()
 
-    `evaluate(agent, data)` is the pass through the networks; terms made with the same
-    function share its result. A term returns a scalar, or a scalar and a dict of metrics.
+    `evaluate(agent, data, key)` is the forward pass through the networks; terms made with the
+    same function share its result. A term returns a scalar, or a scalar and a dict of metrics.
     """
 
     @unchecked
@@ -165,6 +167,63 @@ def loss_term(
         return LossFactory(function, evaluate)
 
     return decorate
+
+
+@final
+class FunctionLoss(eqx.Module, Generic[D_contra]):
+    """A function `(agent, data, key) -> scalar`, or the scalar with metrics, as a loss."""
+
+    function: Callable[..., Any] = eqx.field(static=True)
+
+    @property
+    def input_type(self) -> Any:
+        """The type of data that the function says it wants, `Any` if it does not say."""
+        data = list(inspect.signature(self.function).parameters)[1]
+        wanted = get_type_hints(self.function).get(data, Any)
+        wanted = get_origin(wanted) or wanted
+        return wanted if isinstance(wanted, type) else Any
+
+    @property
+    def formula(self) -> str:
+        """The function's name, with brackets."""
+        return f"{getattr(self.function, '__name__', type(self.function).__name__)}()"
+
+    def __call__(self, agent: Tree, data: D_contra, key: Key) -> tuple[Scalar, Metrics]:
+        """The loss of an agent on data, and the metrics, `loss` among them.
+
+        **Raises:** `WiringError` if the loss is no scalar.
+        """
+        value = self.function(agent, data, key)
+        value, metrics = value if isinstance(value, tuple) else (value, {})
+        _check_scalar(self.formula, value)
+        return value, _with({"loss": value}, metrics)
+
+
+def loss_of(where: str, loss: Any) -> Loss[Any] | FunctionLoss[Any]:
+    """A loss, or a function `(agent, data, key)` as one.
+
+    **Raises:** `WiringError` for anything else, for instance a loss that was not called.
+    """
+    if isinstance(loss, Loss | FunctionLoss):
+        return loss  # pyright: ignore[reportUnknownVariableType] -- of whatever data
+    if callable(loss) and not isinstance(loss, LossFactory) and _takes_three(loss):
+        return FunctionLoss(loss)
+    raise WiringError(
+        explain(
+            where,
+            wanted="a Loss, or a function of (agent, data, key)",
+            got=f"{getattr(loss, '__name__', type(loss).__name__)}",
+            fix="Call the loss to make it, for instance fx.ppo_loss().",
+        )
+    )
+
+
+def _takes_three(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind(None, None, None)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _is_one(weight: ScalarOrSchedule) -> bool:

@@ -6,14 +6,14 @@ import rlax
 
 from lerax_fx._core.bounds import Positive
 from lerax_fx.data.estimates import Estimates
-from lerax_fx.losses.evaluation import PolicyEvaluation, evaluate_policy
+from lerax_fx.losses.forward import PolicyOutput, forward
 from lerax_fx.losses.loss import loss_term
 from lerax_fx.types import Metrics, Scalar
 
 
-@loss_term(evaluate_policy)
+@loss_term(forward)
 def clipped_surrogate(
-    evaluation: PolicyEvaluation, data: Estimates, *, clip: Positive = 0.2
+    evaluation: PolicyOutput, data: Estimates, *, clip: Positive = 0.2
 ) -> tuple[Scalar, Metrics]:
     """PPO's clipped surrogate objective, negated.
 
@@ -49,8 +49,8 @@ def clipped_surrogate(
     return jnp.mean(surrogate(ratio, data.advantage)), jax.lax.stop_gradient(metrics)
 
 
-@loss_term(evaluate_policy)
-def policy_gradient(evaluation: PolicyEvaluation, data: Estimates) -> Scalar:
+@loss_term(forward)
+def policy_gradient(evaluation: PolicyOutput, data: Estimates) -> Scalar:
     """The advantage actor-critic's policy loss, `-mean(log_prob * advantage)`.
 
     Mnih et al. 2016, "Asynchronous Methods for Deep Reinforcement Learning", section 4.
@@ -58,8 +58,8 @@ def policy_gradient(evaluation: PolicyEvaluation, data: Estimates) -> Scalar:
     return -jnp.mean(evaluation.log_prob(data.rollout.action) * data.advantage)
 
 
-@loss_term(evaluate_policy)
-def entropy(evaluation: PolicyEvaluation, data: Estimates) -> Scalar:
+@loss_term(forward)
+def entropy(evaluation: PolicyOutput, data: Estimates) -> Scalar:
     """The mean entropy of the policy, in nats; subtract it from a loss as a bonus.
 
     Williams & Peng 1991, "Function Optimization Using Connectionist Reinforcement Learning

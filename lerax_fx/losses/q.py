@@ -1,22 +1,20 @@
 """The loss of action values."""
 
-import functools
 from typing import Any, final
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import rlax
 from jaxtyping import Array, Float
 
 from lerax_fx._core.bounds import Positive
-from lerax_fx.agents.action_values import action_values, check_choices
-from lerax_fx.agents.hidden_state import has_memory
-from lerax_fx.agents.remembered_values import check_remembered, values_along
+from lerax_fx.agents.protocols import QNetwork, check_agent_family, check_q_values
+from lerax_fx.agents.unroll import unroll_batch
 from lerax_fx.data.targets import Targets
+from lerax_fx.losses.discrete_actions import check_discrete_actions
 from lerax_fx.losses.loss import loss_term
 from lerax_fx.losses.weighting import priorities, weighted_mean
-from lerax_fx.types import Metrics, Scalar
+from lerax_fx.types import Key, Metrics, Scalar
 
 
 @final
@@ -26,16 +24,14 @@ class ActionValues(eqx.Module):
     values: Float[Array, "*batch time actions"]
 
 
-def evaluate_action_values(agent: Any, data: Targets) -> ActionValues:
-    """One pass through the agent's network of action values."""
-    if not has_memory(agent):
-        return ActionValues(action_values("q_loss", agent, data.observation, data.target.ndim))
-    check_remembered("q_loss: data", data.memory)
-    resets = jnp.zeros(data.target.shape, bool) if data.resets is None else data.resets
-    along = functools.partial(values_along, "q_loss", agent)
-    for _ in range(data.target.ndim - 1):
-        along = jax.vmap(along)
-    return ActionValues(along(data.memory, data.observation, resets))
+def evaluate_action_values(agent: Any, data: Targets, key: Key) -> ActionValues:
+    """One forward pass through the Q-network."""
+    check_agent_family("q_loss", agent, QNetwork)
+    axes = data.target.shape
+    memory, observation, resets = data.memory, data.observation, data.resets
+    output = unroll_batch("q_loss", agent, memory, observation, resets, axes, key)
+    check_q_values("q_loss", output, axes)
+    return ActionValues(output.q_values)
 
 
 @loss_term(evaluate_action_values)
@@ -56,10 +52,10 @@ def q_loss(
     Metrics: `action_value`, the mean value of the actions taken; for data with weights, which
     each step's loss is then multiplied by, `priority`: the absolute difference, of each window.
 
-    **Raises:** `WiringError`, when traced, for an agent without action values, or for actions
-    that are not whole numbers.
+    **Raises:** `WiringError`, when traced, for an agent that is no Q-network, or for actions
+    that are not integers.
     """
-    check_choices("q_loss", data.action)
+    check_discrete_actions("q_loss", data.action)
     taken = jnp.take_along_axis(evaluation.values, data.action[..., None], axis=-1)[..., 0]
     error = taken - data.target
     losses = rlax.l2_loss(error) if huber is None else rlax.huber_loss(error, huber)

@@ -1,4 +1,4 @@
-"""The losses of a policy whose entropy is worth something, and of what it is worth."""
+"""SAC's policy and temperature losses."""
 
 import math
 from typing import Any, final
@@ -8,57 +8,97 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lerax_fx._core.bounds import Fraction, Real
-from lerax_fx.agents.q_actor_critic import check_temperature
+from lerax_fx._core.bounds import Real
+from lerax_fx.agents.protocols import ContinuousQ, DiscreteQ, HasTemperature, check_agent_family
 from lerax_fx.agents.steps import over_steps
-from lerax_fx.data.keyed_targets import KeyedTargets
-from lerax_fx.losses.deterministic_policy import held
+from lerax_fx.agents.unroll import agent_key, split_keys
+from lerax_fx.data.targets import Targets
+from lerax_fx.losses.deterministic_policy import stop_gradient
 from lerax_fx.losses.loss import loss_term
 from lerax_fx.types import Key, Metrics, Scalar, Tree
 
+# Of log(n). Christodoulou 2019 takes 0.98, with which the temperature grows without bound where
+# few states leave several good actions (CartPole does).
+_DISCRETE_FRACTION = 0.5
+
 
 @final
-class SoftPolicyEvaluation(eqx.Module):
-    """What the policy would do at each step, and what that is worth.
+class SoftPolicyOutput(eqx.Module):
+    """What SAC's policy and temperature losses share.
 
-    - `value`: by the least of the critics; of one action drawn at each step, or, where
-      actions are choices, the mean over them.
-    - `entropy`: minus the log-probability of that action, or the mean over the choices.
-    - `log_temperature`: the log of what a nat of entropy is worth.
-    - `most_entropy`: of a policy to which all actions are alike.
-    - `numbers`: how many real numbers an action has, 0 where actions are choices.
+    - `value`: the smallest of the critics' values: of one action drawn at each step; for
+      discrete actions, the mean over the policy.
+    - `entropy`: minus the log-probability of that action; for discrete actions, the policy's
+      entropy.
+    - `log_temperature`: the agent's.
+    - `target_entropy`: the default one, in nats.
+    - `log_volume`: what an entropy in the units of the actions is larger by than one in units of
+      half the width between their bounds, in nats; 0 for discrete actions.
     """
 
     value: Float[Array, "*batch time"]
     entropy: Float[Array, "*batch time"]
     log_temperature: Scalar
-    most_entropy: Scalar
-    numbers: int = eqx.field(static=True)
+    target_entropy: float = eqx.field(static=True)
+    log_volume: Scalar
 
 
-def evaluate_soft_policy(agent: Any, data: KeyedTargets) -> SoftPolicyEvaluation:
-    """One pass through the actor and, held fixed, the critics."""
-    check_temperature("soft_policy_loss", agent)
-    fixed = held(agent)
+def check_soft_agent(where: str, agent: Any) -> type:
+    """The family of an agent that SAC trains.
 
-    def outlook(observation: Tree, key: Key) -> tuple[Scalar, Scalar]:
-        return agent.soft_value(fixed, observation, key)
+    **Raises:** `WiringError` if it has no policy with Q-functions, or no temperature.
+    """
+    family = check_agent_family(where, agent, ContinuousQ, DiscreteQ)
+    check_agent_family(where, agent, HasTemperature)
+    return family
 
-    targets = data.targets
-    value, entropy = over_steps(outlook, targets.target.ndim, targets.observation, data.keys)
-    numbers = agent.bounds.size if hasattr(agent, "bounds") else 0
-    return SoftPolicyEvaluation(value, entropy, agent.log_temperature, agent.most_entropy, numbers)
+
+def soft_value(
+    family: type, agent: Any, critic: Any, observation: Tree, key: Key
+) -> tuple[Scalar, Scalar]:
+    """The value of what the policy of `agent` does in one observation, by the smallest of the
+    Q-functions of `critic`, and its entropy.
+
+    Of one action drawn by reparametrisation: its value and minus its log-probability (Haarnoja
+    et al. 2018, arXiv 1812.05905, eq. 3). For discrete actions, both are exact and nothing is
+    drawn: Christodoulou 2019, eqs. 8 and 10.
+    """
+    distribution = agent.policy(observation, agent_key(key))
+    critic_key = agent_key(key, 1)
+    if family is DiscreteQ:
+        least = critic.q_values(observation, critic_key).min(axis=0)
+        return jnp.sum(distribution.probs * least), distribution.entropy()
+    action, log_prob = distribution.sample_and_log_prob(seed=key)
+    return critic.q_values(observation, action, critic_key).min(), -log_prob
+
+
+def evaluate_soft_policy(agent: Any, data: Targets, key: Key) -> SoftPolicyOutput:
+    """One forward pass through the actor and, without a gradient to them, the critics."""
+    family = check_soft_agent("soft_policy_loss", agent)
+    critic = stop_gradient(agent)
+
+    def one_step(observation: Tree, key: Key) -> tuple[Scalar, Scalar]:
+        return soft_value(family, agent, critic, observation, key)
+
+    axes = data.target.shape
+    keys = split_keys(key, axes)
+    value, entropy = over_steps(one_step, len(axes), data.observation, keys)
+    if family is DiscreteQ:
+        target_entropy, log_volume = _DISCRETE_FRACTION * math.log(agent.num_actions), jnp.zeros(())
+    else:
+        target_entropy, log_volume = -float(agent.bounds.size), agent.bounds.log_volume
+    return SoftPolicyOutput(value, entropy, agent.log_temperature, target_entropy, log_volume)
 
 
 @loss_term(evaluate_soft_policy)
-def soft_policy_loss(evaluation: SoftPolicyEvaluation, data: KeyedTargets) -> Scalar:
-    """What the policy's actions are worth, entropy included, with the sign of a loss.
+def soft_policy_loss(evaluation: SoftPolicyOutput, data: Targets) -> Scalar:
+    """SAC's policy loss: minus the value of the policy's actions, entropy included.
 
         mean(temperature log pi(a | o) - min_i Q_i(o, a)),  a ~ pi(o)
 
     Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and Applications" (arXiv 1812.05905),
     eq. 7 and section 6. Actions are drawn by reparametrisation: the gradient goes through
-    them. Where they are choices, the mean over them is taken instead: Christodoulou 2019,
+    them. For discrete actions the mean over the policy is taken instead: Christodoulou 2019,
     "Soft Actor-Critic for Discrete Action Settings", eq. 12. No gradient reaches the critics
     or the temperature.
     """
@@ -69,39 +109,28 @@ def soft_policy_loss(evaluation: SoftPolicyEvaluation, data: KeyedTargets) -> Sc
 
 @loss_term(evaluate_soft_policy)
 def temperature_loss(
-    evaluation: SoftPolicyEvaluation,
-    data: KeyedTargets,
-    *,
-    entropy_per_number: Real = -1.0,
-    entropy_fraction: Fraction = 0.5,
+    evaluation: SoftPolicyOutput, data: Targets, *, target_entropy: Real | None = None
 ) -> tuple[Scalar, Metrics]:
-    """Raises the temperature while the policy has less entropy than it should, and lowers it
-    while it has more.
+    """SAC's temperature loss: raises the temperature while the policy's entropy is below the
+    target entropy, and lowers it while it is above.
 
-        mean(temperature (-log pi(a | o) - wanted)),  a ~ pi(o)
+        mean(temperature (-log pi(a | o) - target_entropy)),  a ~ pi(o)
 
     Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and Applications" (arXiv 1812.05905),
     eq. 18. No gradient reaches the policy.
 
     **Arguments:**
 
-    - `entropy_per_number`: the entropy wanted, in nats for each number of an action, where
-      actions are counted in units of half the width between their bounds. The uniform
-      distribution between them has `log(2)`; -1 is the paper's.
-    - `entropy_fraction`: where actions are choices, the entropy wanted as a part of that of
-      a policy to which all are alike, in [0, 1]. Christodoulou 2019 takes 0.98, with which
-      the temperature grows without bound where few states leave a choice (CartPole does).
+    - `target_entropy`: in nats; of continuous actions in units of half the width between
+      their bounds, of which the uniform distribution has `log(2)` for each number of an action.
+      By default minus the count of these numbers, as in the paper; for `n` discrete actions
+      `0.5 log(n)`.
 
     Metrics: `temperature`, and `policy_entropy`, in the units of the actions.
     """
     del data
-    if evaluation.numbers:
-        # Both count from the uniform policy, whose entropy the scale of the actions is in.
-        below = evaluation.numbers * (math.log(2.0) - jnp.asarray(entropy_per_number))
-        wanted = evaluation.most_entropy - below
-    else:
-        wanted = entropy_fraction * evaluation.most_entropy
+    wanted = evaluation.target_entropy if target_entropy is None else target_entropy
     entropy = jnp.mean(jax.lax.stop_gradient(evaluation.entropy))
     temperature = jnp.exp(evaluation.log_temperature)
     metrics = {"temperature": temperature, "policy_entropy": entropy}
-    return temperature * (entropy - wanted), metrics
+    return temperature * (entropy - (wanted + evaluation.log_volume)), metrics

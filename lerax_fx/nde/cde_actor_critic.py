@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, final
 
-import distrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -12,11 +11,12 @@ from jaxtyping import Array, Bool, Float
 from lerax_fx.agents.actor_critic import AbstractActorCritic
 from lerax_fx.agents.encoding import Encoding
 from lerax_fx.agents.linear import only_number
+from lerax_fx.agents.output import Output
 from lerax_fx.agents.policies.policy import AbstractPolicy
 from lerax_fx.nde.equations import CDE, AbstractEquation
 from lerax_fx.nde.method import Method
 from lerax_fx.nde.split_time import split_time
-from lerax_fx.types import Flag, Scalar, Tree
+from lerax_fx.types import Flag, Key, Scalar, Tree
 
 
 @final
@@ -72,19 +72,19 @@ class CDEActorCritic(AbstractActorCritic):
     def initial_memory(self) -> CDEMemory:
         return CDEMemory(jnp.zeros(self.size), jnp.zeros(self.channels), jnp.zeros((), bool))
 
-    def step(
-        self, memory: CDEMemory, observation: Tree
-    ) -> tuple[CDEMemory, distrax.Distribution, Scalar]:
+    def step(self, memory: CDEMemory, observation: Tree, key: Key) -> tuple[CDEMemory, Output]:
+        del key
         control, dt = self._control(observation)
         moved = jnp.append(dt, control - memory.control)
         begin = self.start(control)
         state = self._advance(self._equation(), memory.state, moved, begin, ~memory.begun)
         memory = CDEMemory(state, control, jnp.ones((), bool))
-        return memory, *self._act(state)
+        return memory, self._output(state)
 
     def unroll(
-        self, memory: CDEMemory, observations: Tree, resets: Bool[Array, " time"]
-    ) -> tuple[CDEMemory, distrax.Distribution, Float[Array, " time"]]:
+        self, memory: CDEMemory, observations: Tree, resets: Bool[Array, " time"], key: Key
+    ) -> tuple[CDEMemory, Output]:
+        del key
         # The control is known beforehand; only the equation is left in the scan.
         controls, dts = jax.vmap(self._control)(observations)
         before = jnp.concatenate([memory.control[None], controls[:-1]])
@@ -99,7 +99,7 @@ class CDEActorCritic(AbstractActorCritic):
         starts = jax.vmap(self.start)(controls)
         state, states = jax.lax.scan(advance, memory.state, (moved, starts, begins))
         memory = CDEMemory(state, controls[-1], jnp.ones((), bool))
-        return memory, *jax.vmap(self._act)(states)
+        return memory, jax.vmap(self._output)(states)
 
     def _equation(self) -> AbstractEquation:
         return self.method.guarded(CDE(self.field))
@@ -122,5 +122,5 @@ class CDEActorCritic(AbstractActorCritic):
         )
         return jnp.where(begins, begin, after)
 
-    def _act(self, state: Float[Array, " size"]) -> tuple[distrax.Distribution, Scalar]:
-        return self.policy(self.actor(state)), only_number(self.critic(state))
+    def _output(self, state: Float[Array, " size"]) -> Output:
+        return Output(self.policy(self.actor(state)), only_number(self.critic(state)))

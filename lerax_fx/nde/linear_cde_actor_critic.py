@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, final
 
-import distrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -12,10 +11,11 @@ from jaxtyping import Array, Bool, Complex, Float
 from lerax_fx.agents.actor_critic import AbstractActorCritic
 from lerax_fx.agents.encoding import Encoding
 from lerax_fx.agents.linear import only_number
+from lerax_fx.agents.output import Output
 from lerax_fx.agents.policies.policy import AbstractPolicy
 from lerax_fx.nde.linear_cde import LinearCDE
 from lerax_fx.nde.split_time import possible_length, split_time
-from lerax_fx.types import Scalar, Tree
+from lerax_fx.types import Key, Scalar, Tree
 
 
 @final
@@ -111,32 +111,35 @@ class LinearCDEActorCritic(AbstractActorCritic):
         return tuple(layer.initial_memory() for layer in self.layers)
 
     def step(
-        self, memory: tuple[LinearCDEMemory, ...], observation: Tree
-    ) -> tuple[tuple[LinearCDEMemory, ...], distrax.Distribution, Scalar]:
+        self, memory: tuple[LinearCDEMemory, ...], observation: Tree, key: Key
+    ) -> tuple[tuple[LinearCDEMemory, ...], Output]:
+        del key
         features, dt = self._features(observation)
         after: list[LinearCDEMemory] = []
         for layer, before in zip(self.layers, memory, strict=True):
             now, features = layer.step(before, features, dt)
             after.append(now)
-        return tuple(after), *self._act(features)
+        return tuple(after), self._output(features)
 
     def unroll(
         self,
         memory: tuple[LinearCDEMemory, ...],
         observations: Tree,
         resets: Bool[Array, " time"],
-    ) -> tuple[tuple[LinearCDEMemory, ...], distrax.Distribution, Float[Array, " time"]]:
+        key: Key,
+    ) -> tuple[tuple[LinearCDEMemory, ...], Output]:
+        del key
         features, dts = jax.vmap(self._features)(observations)
         after: list[LinearCDEMemory] = []
         for layer, before in zip(self.layers, memory, strict=True):
             last, features = layer.unroll(before, features, dts, resets, parallel=self.parallel)
             after.append(last)
-        return tuple(after), *jax.vmap(self._act)(features)
+        return tuple(after), jax.vmap(self._output)(features)
 
     def _features(self, observation: Tree) -> tuple[Float[Array, " features"], Scalar]:
         value, dt = split_time(observation)
         features = self.torso(self.encoding(value))
         return features, possible_length(jnp.asarray(dt, features.dtype))
 
-    def _act(self, features: Float[Array, " features"]) -> tuple[distrax.Distribution, Scalar]:
-        return self.policy(self.actor(features)), only_number(self.critic(features))
+    def _output(self, features: Float[Array, " features"]) -> Output:
+        return Output(self.policy(self.actor(features)), only_number(self.critic(features)))

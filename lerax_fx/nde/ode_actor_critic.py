@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, final
 
-import distrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -12,12 +11,13 @@ from jaxtyping import Array, Bool, Float
 from lerax_fx.agents.actor_critic import AbstractActorCritic
 from lerax_fx.agents.encoding import Encoding
 from lerax_fx.agents.linear import only_number
+from lerax_fx.agents.output import Output
 from lerax_fx.agents.policies.policy import AbstractPolicy
 from lerax_fx.agents.recurrent import GRU
 from lerax_fx.nde.equations import ODE, AbstractEquation
 from lerax_fx.nde.method import Method
 from lerax_fx.nde.split_time import split_time
-from lerax_fx.types import Flag, Scalar, Tree
+from lerax_fx.types import Flag, Key, Scalar, Tree
 
 
 @final
@@ -52,14 +52,20 @@ class ODEActorCritic(AbstractActorCritic):
         return jnp.zeros_like(self.gru.bias)
 
     def step(
-        self, memory: Float[Array, " size"], observation: Tree
-    ) -> tuple[Float[Array, " size"], distrax.Distribution, Scalar]:
+        self, memory: Float[Array, " size"], observation: Tree, key: Key
+    ) -> tuple[Float[Array, " size"], Output]:
+        del key
         memory = self._advance(self._equation(), memory, *self._drive(observation))
-        return memory, *self._act(memory)
+        return memory, self._output(memory)
 
     def unroll(
-        self, memory: Float[Array, " size"], observations: Tree, resets: Bool[Array, " time"]
-    ) -> tuple[Float[Array, " size"], distrax.Distribution, Float[Array, " time"]]:
+        self,
+        memory: Float[Array, " size"],
+        observations: Tree,
+        resets: Bool[Array, " time"],
+        key: Key,
+    ) -> tuple[Float[Array, " size"], Output]:
+        del key
         # Only the flow and the jump are left in the scan.
         initial, equation = self.initial_memory(), self._equation()
 
@@ -70,7 +76,7 @@ class ODEActorCritic(AbstractActorCritic):
 
         drives, dts = jax.vmap(self._drive)(observations)
         memory, memories = jax.lax.scan(advance, memory, (drives, dts, resets))
-        return memory, *jax.vmap(self._act)(memories)
+        return memory, jax.vmap(self._output)(memories)
 
     def _equation(self) -> AbstractEquation:
         return self.method.guarded(ODE(self.flow))
@@ -89,5 +95,5 @@ class ODEActorCritic(AbstractActorCritic):
         flowed, _ = self.method.interval(equation, memory, t=0.0, dt=dt, control=None, key=None)
         return self.gru.advance(flowed, drive)
 
-    def _act(self, memory: Float[Array, " size"]) -> tuple[distrax.Distribution, Scalar]:
-        return self.policy(self.actor(memory)), only_number(self.critic(memory))
+    def _output(self, memory: Float[Array, " size"]) -> Output:
+        return Output(self.policy(self.actor(memory)), only_number(self.critic(memory)))

@@ -1,6 +1,7 @@
 """Gradient steps on a loss."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, TypeVar, final
 
 import equinox as eqx
@@ -12,7 +13,7 @@ from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx.agents.non_trainable import NonTrainable
 from lerax_fx.agents.packed import with_part
 from lerax_fx.errors import WiringError, explain
-from lerax_fx.losses.loss import Loss
+from lerax_fx.losses.loss import FunctionLoss, Loss, loss_of
 from lerax_fx.optimization.extra_args import init_optimizer, optimizer_update
 from lerax_fx.optimization.optimizer import Optimizer, transformation_of
 from lerax_fx.types import Key, Metrics, Scalar, Tree
@@ -24,7 +25,7 @@ D = TypeVar("D")
 class Minimize(Transform[D, D]):
     """See [`minimize`][lerax_fx.minimize]."""
 
-    loss: Loss[D]
+    loss: Loss[D] | FunctionLoss[D]
     optimizer: Optimizer | optax.GradientTransformation
     part: tuple[str, ...] = eqx.field(static=True)
 
@@ -38,13 +39,12 @@ class Minimize(Transform[D, D]):
         return init_optimizer(self._transformation(trained), trained)
 
     def update(self, agent: Tree, state: Tree, data: D, key: Key) -> Step[D]:
-        del key
         trained, fixed = self._split(agent)
 
         differentiated: list[bool] = []
 
         def objective(trained: Tree) -> tuple[Scalar, Metrics]:
-            loss, metrics = self.loss(self._joined(agent, trained, fixed), data)
+            loss, metrics = self.loss(self._joined(agent, trained, fixed), data, key)
             return _noting_derivatives(loss, differentiated), metrics
 
         (value, metrics), gradient = jax.value_and_grad(objective, has_aux=True)(trained)
@@ -152,7 +152,7 @@ def _noting_derivatives(value: Scalar, differentiated: list[bool]) -> Scalar:
 
 @known_names
 def minimize(
-    loss: Loss[D],
+    loss: Loss[D] | Callable[[Any, D, Key], Scalar | tuple[Scalar, Metrics]],
     optimizer: Optimizer | optax.GradientTransformation,
     *,
     part: str | tuple[str, ...] = (),
@@ -168,24 +168,23 @@ def minimize(
 
     **Arguments:**
 
-    - `loss`: a [`Loss`][lerax_fx.Loss].
+    - `loss`: a [`Loss`][lerax_fx.Loss], or a function `(agent, data, key) -> scalar`, or the
+      scalar and a dict of metrics. The key is for what the agent or the loss draws.
     - `optimizer`: an [`optimizer`][lerax_fx.optimizer], whose floats are hyperparameters, or an
       Optax gradient transformation, which is structure.
     - `part`: the part of the agent that is trained, by default all of it: the name of a field,
       a path of fields such as `"model/vector_field"`, or a tuple of these. Only floating-point
       arrays are trained, and none in a [`NonTrainable`][lerax_fx.agents.NonTrainable].
 
-    Metrics: `loss`, and the value of each of its terms, unweighted, by name.
+    Metrics: `loss`, and the value of each of its terms, unweighted, by name; or the
+    metrics of a function.
 
     **Raises:** `WiringError` if `loss` or `optimizer` is something else, and, when traced,
     if `part` names nothing that can be trained, if the loss has no gradient with respect to
     it (as far as JAX knows without computing it), or if the optimiser needs what it does not
     get.
     """
-    if not isinstance(loss, Loss):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
-        fix = "Call the loss to make it, for instance fx.ppo_loss()."
-        got = f"{getattr(loss, '__name__', type(loss).__name__)}"
-        raise WiringError(explain("minimize: loss", wanted="a Loss", got=got, fix=fix))
+    checked = loss_of("minimize: loss", loss)
     if not isinstance(optimizer, Optimizer | optax.GradientTransformation):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
         raise WiringError(
             explain(
@@ -195,4 +194,4 @@ def minimize(
                 fix="Pass for instance fx.optimizer(optax.adam, 3e-4).",
             )
         )
-    return Minimize(loss, optimizer, (part,) if isinstance(part, str) else part)
+    return Minimize(checked, optimizer, (part,) if isinstance(part, str) else part)

@@ -2,13 +2,13 @@
 
 from typing import Any, final
 
-import distrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from lerax_fx.agents.actor_critic import AbstractActorCritic
+from lerax_fx.agents.output import Output
 from lerax_fx.agents.policies.deterministic import DeterministicAction
 from lerax_fx.nde.dynamics import Dynamics
 from lerax_fx.nde.split_time import split_time
@@ -18,15 +18,12 @@ from lerax_fx.types import Key, Scalar, Tree
 
 @final
 class Plan(eqx.Module):
-    """What a planning agent remembers.
+    """The memory of a planning agent.
 
-    - `actions`: those that it means to take from now on, in `[-1, 1]` between their bounds.
-    - `key`: for what it will draw. The environment's chance is another, so an episode begins
-      with the same one each time.
+    - `actions`: the planned actions from the next step on, in `[-1, 1]` between their bounds.
     """
 
     actions: Float[Array, "horizon size"]
-    key: Key
 
 
 @final
@@ -63,11 +60,9 @@ class PlanningAgent(AbstractActorCritic):
     planner: Planner
 
     def initial_memory(self) -> Plan:
-        actions = jnp.zeros((self.planner.horizon, self.model.actions.size))
-        return Plan(actions, jax.random.key(0))
+        return Plan(jnp.zeros((self.planner.horizon, self.model.actions.size)))
 
-    def step(self, memory: Plan, observation: Tree) -> tuple[Plan, distrax.Distribution, Scalar]:
-        key, search_key = jax.random.split(memory.key)
+    def step(self, memory: Plan, observation: Tree, key: Key) -> tuple[Plan, Output]:
         state = self.model.encode(split_time(observation)[0])
 
         def score(actions: Array) -> Scalar:
@@ -76,7 +71,7 @@ class PlanningAgent(AbstractActorCritic):
         found = cem(
             score,
             Gaussian(memory.actions, jnp.ones_like(memory.actions)),
-            key=search_key,
+            key=key,
             low=-1.0,
             high=1.0,
             num_samples=self.planner.num_samples,
@@ -85,21 +80,7 @@ class PlanningAgent(AbstractActorCritic):
         ).mean
         action = self._action(found[0])
         left = jnp.concatenate([found[1:], found[-1:]])
-        return Plan(left, key), DeterministicAction(action, self.model.actions), score(found)
-
-    def unroll(
-        self, memory: Plan, observations: Tree, resets: Bool[Array, " time"]
-    ) -> tuple[Plan, distrax.Distribution, Float[Array, " time"]]:
-        initial = self.initial_memory()
-
-        def one_step(memory: Plan, inputs: tuple[Tree, Array]) -> tuple[Plan, Any]:
-            observation, reset = inputs
-            memory = jax.tree.map(lambda a, b: jnp.where(reset, a, b), initial, memory)
-            memory, distribution, value = self.step(memory, observation)
-            return memory, (distribution, value)
-
-        memory, (distributions, values) = jax.lax.scan(one_step, memory, (observations, resets))
-        return memory, distributions, values
+        return Plan(left), Output(DeterministicAction(action, self.model.actions), score(found))
 
     def predicted_return(
         self, state: Float[Array, " state"], actions: Float[Array, "horizon size"]

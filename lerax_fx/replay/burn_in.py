@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from lerax_fx._core.arguments import known_names
 from lerax_fx._core.bounds import check_count
 from lerax_fx._core.transform import Shapes, Step, Transform
-from lerax_fx.agents.remembered_values import check_remembered
+from lerax_fx.agents.unroll import check_has_memory
 from lerax_fx.data.transitions import Transitions
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.types import Key, Tree
@@ -29,8 +29,7 @@ class BurnIn(Transform[Transitions, Transitions]):
     def update(
         self, agent: Any, state: tuple[()], data: Transitions, key: Key
     ) -> Step[Transitions]:
-        del key
-        check_remembered("burn_in: data", data.memory)
+        check_has_memory("burn_in: data", data.memory)
         length = data.reward.shape[1]
         if length <= self.steps:
             raise WiringError(
@@ -42,14 +41,15 @@ class BurnIn(Transform[Transitions, Transitions]):
                 )
             )
 
-        def remember(window: Transitions) -> Tree:
+        def burnt_in(window: Transitions, key: Key) -> Tree:
             first = jax.tree.map(lambda x: x[: self.steps], (window.observation, window.resets))
-            memory, _, _ = agent.unroll(window.memory, *first)
+            memory, _ = agent.unroll(window.memory, *first, key)
             over = window.done[self.steps - 1]
             return jax.tree.map(lambda a, b: jnp.where(over, a, b), agent.initial_memory(), memory)
 
         rest = jax.tree.map(lambda x: x[:, self.steps :], replace(data, weight=None, memory=None))
-        out = replace(rest, weight=data.weight, memory=jax.vmap(remember)(data))
+        keys = jax.random.split(key, data.reward.shape[0])
+        out = replace(rest, weight=data.weight, memory=jax.vmap(burnt_in)(data, keys))
         return Step(agent, state, out)
 
 

@@ -6,6 +6,7 @@ import jax
 
 from lerax_fx._core.bounds import Fraction
 from lerax_fx.agents.steps import over_steps
+from lerax_fx.agents.unroll import split_keys
 from lerax_fx.data.targets import Targets
 from lerax_fx.data.transitions import Transitions
 from lerax_fx.targets.td_target import bootstrap_each
@@ -28,7 +29,7 @@ def bootstrapped(
     """
     ahead = bootstrap_each(where, data, n, discount)
     windows, starts = ahead.reward.shape
-    keys = jax.random.split(key, windows * starts).reshape(windows, starts, *key.shape)
+    keys = split_keys(key, (windows, starts))
     values = over_steps(value, 2, ahead.observation, keys)
     observation, action = jax.tree.map(lambda x: x[:, :starts], (data.observation, data.action))
     return Targets(observation, action, ahead.target(values), data.weight)

@@ -18,7 +18,8 @@ from lerax_fx._core.bounds import (
 )
 from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx.agents.policies.deterministic import DeterministicAction
-from lerax_fx.agents.q_actor_critic import check_q_actor_critic
+from lerax_fx.agents.protocols import ContinuousQ, check_agent_family
+from lerax_fx.agents.unroll import agent_key
 from lerax_fx.data.targets import Targets
 from lerax_fx.data.transitions import Transitions
 from lerax_fx.errors import WiringError, explain
@@ -40,7 +41,7 @@ class DeterministicTarget(Transform[Transitions, Targets]):
 
     def init(self, agent: Tree, data: Shapes, key: Key) -> TargetState:
         del data, key
-        check_q_actor_critic("deterministic_target", agent)
+        check_agent_family("deterministic_target", agent, ContinuousQ)
         return start_following(agent)
 
     def update(self, agent: Tree, state: TargetState, data: Transitions, key: Key) -> Step[Targets]:
@@ -53,10 +54,10 @@ class DeterministicTarget(Transform[Transitions, Targets]):
         return Step(agent, state, out)
 
     def _value(self, target_agent: Any, observation: Tree, key: Key) -> Scalar:
-        """The least that a target critic expects of what the target actor would do."""
-        distribution = target_agent.distribution(observation)
+        """The smallest of the target critics' values of the target actor's action."""
+        distribution = target_agent.policy(observation, agent_key(key))
         action = self._smoothed(_deterministic(distribution), key)
-        return target_agent.critic_values(observation, action).min()
+        return target_agent.q_values(observation, action, agent_key(key, 1)).min()
 
     def _smoothed(self, distribution: DeterministicAction, key: Key) -> Float[Array, "..."]:
         action, bounds = distribution.mode(), distribution.bounds

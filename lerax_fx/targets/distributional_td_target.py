@@ -9,12 +9,20 @@ import jax.numpy as jnp
 from lerax_fx._core.arguments import known_names
 from lerax_fx._core.bounds import Fraction, Interval, check_count, check_flag, check_number
 from lerax_fx._core.transform import Shapes, Step, Transform
-from lerax_fx.agents.action_values import action_values
-from lerax_fx.agents.returns import return_distributions, returns_of_action
+from lerax_fx.agents.protocols import DistributionalQNetwork, check_output
+from lerax_fx.agents.returns import returns_of_action
+from lerax_fx.agents.unroll import agent_key
 from lerax_fx.data.distribution_targets import DistributionTargets
 from lerax_fx.data.transitions import Transitions
 from lerax_fx.targets.network import AbstractTargetUpdate, checked_update
-from lerax_fx.targets.td_target import TargetState, bootstrap_each, follow_agent, start_following
+from lerax_fx.targets.td_target import (
+    Bootstrap,
+    TargetState,
+    bootstrap_each,
+    bootstrap_outputs,
+    follow_agent,
+    start_following,
+)
 from lerax_fx.types import Key, Tree
 
 
@@ -34,23 +42,32 @@ class DistributionalTDTarget(Transform[Transitions, DistributionTargets]):
     def update(
         self, agent: Tree, state: TargetState, data: Transitions, key: Key
     ) -> Step[DistributionTargets]:
-        del key
         target_agent, state = follow_agent(self.follow, agent, state)
         bootstraps = bootstrap_each(self.name, data, self.n, self.discount)
-        returns = self._returns(agent, target_agent, bootstraps.observation)
+        returns = self._returns(agent, target_agent, data, bootstraps, key)
         reward, discount = bootstraps.reward[..., None], bootstraps.discount[..., None]
         # Selected, not multiplied by 0: what a terminal observation is worth may be anything.
         atoms = reward + jnp.where(discount == 0.0, 0.0, discount * returns.atoms)
         starts = atoms.shape[1]
-        observation, action = jax.tree.map(lambda x: x[:, :starts], (data.observation, data.action))
-        out = DistributionTargets(observation, action, atoms, returns.probabilities, data.weight)
+        observation, action, resets = jax.tree.map(
+            lambda x: x[:, :starts], (data.observation, data.action, data.resets)
+        )
+        out = DistributionTargets(
+            observation, action, atoms, returns.probabilities, data.weight, data.memory, resets
+        )
         return Step(agent, state, out)
 
-    def _returns(self, agent: Any, target_agent: Any, observation: Tree) -> Any:
+    def _returns(
+        self, agent: Any, target_agent: Any, data: Transitions, bootstraps: Bootstrap, key: Key
+    ) -> Any:
         """Those of the best action."""
-        returns = return_distributions(self.name, target_agent, observation, 2)
-        judge = action_values(self.name, agent, observation, 2) if self.double else returns.mean
-        return returns_of_action(returns, jnp.argmax(judge, axis=-1))
+        outputs = bootstrap_outputs(self.name, target_agent, data, bootstraps, key)
+        check_output(self.name, outputs, DistributionalQNetwork)
+        q_values = outputs.q_values
+        if self.double:
+            online = bootstrap_outputs(self.name, agent, data, bootstraps, agent_key(key))
+            q_values = online.q_values
+        return returns_of_action(outputs.return_distribution, jnp.argmax(q_values, axis=-1))
 
 
 @known_names

@@ -1,4 +1,4 @@
-"""Targets for critics of a policy whose entropy is worth something."""
+"""SAC's bootstrap targets."""
 
 from typing import Any, final
 
@@ -9,9 +9,9 @@ from lerax_fx._core.arguments import known_names
 from lerax_fx._core.bounds import Fraction, Interval, check_count, check_number
 from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx.agents.packed import with_part
-from lerax_fx.agents.q_actor_critic import check_temperature
 from lerax_fx.data.targets import Targets
 from lerax_fx.data.transitions import Transitions
+from lerax_fx.losses.soft_policy import check_soft_agent, soft_value
 from lerax_fx.targets.bootstrapped import bootstrapped
 from lerax_fx.targets.network import AbstractTargetUpdate, checked_update
 from lerax_fx.targets.td_target import TargetState, follow_agent, start_following
@@ -28,16 +28,17 @@ class SoftTarget(Transform[Transitions, Targets]):
 
     def init(self, agent: Any, data: Shapes, key: Key) -> TargetState:
         del data, key
-        check_temperature("soft_target", agent)
+        check_soft_agent("soft_target", agent)
         return start_following(agent.critic)
 
     def update(self, agent: Any, state: TargetState, data: Transitions, key: Key) -> Step[Targets]:
         critic, state = follow_agent(self.follow, agent.critic, state)
-        judge = with_part(agent, lambda agent: agent.critic, critic)
+        critic = with_part(agent, lambda agent: agent.critic, critic)
+        family = check_soft_agent("soft_target", agent)
 
         def value(observation: Tree, key: Key) -> Scalar:
-            worth, entropy = agent.soft_value(judge, observation, key)
-            return worth + jnp.exp(agent.log_temperature) * entropy
+            least, entropy = soft_value(family, agent, critic, observation, key)
+            return least + jnp.exp(agent.log_temperature) * entropy
 
         out = bootstrapped(self.name, data, value, key, n=self.n, discount=self.discount)
         return Step(agent, state, out)
@@ -47,8 +48,8 @@ class SoftTarget(Transform[Transitions, Targets]):
 def soft_target(
     *, discount: Fraction = 0.99, n: int = 1, update: AbstractTargetUpdate | None = None
 ) -> SoftTarget:
-    """Targets for the values of the actions that were taken, from target critics, and a
-    price on the entropy of the policy.
+    """SAC's bootstrap targets for the Q-values of the actions taken: the smallest of the target
+    critics' values, and the policy's entropy times the temperature.
 
         target = r_1 + ... + discount^(n-1) r_n
                + discount^n (min_i Q'_i(o_n, a) - temperature log pi(a | o_n)),  a ~ pi(o_n)
@@ -57,8 +58,8 @@ def soft_target(
     eq. 5, with the least of the critics as in its section 6. Of the steps between the first
     and the last, if `n` is more than 1, entropy is not counted. A sum ends where its episode
     ends; then `Q'` is of the observation before the reset, if the episode was truncated, and
-    left out, with the entropy, if it terminated. Where actions are choices, the mean over
-    them takes the place of the draw: Christodoulou 2019, "Soft Actor-Critic for Discrete
+    left out, with the entropy, if it terminated. For discrete actions the mean over
+    the policy takes the place of the draw: Christodoulou 2019, "Soft Actor-Critic for Discrete
     Action Settings", eq. 8.
 
     **Arguments:**

@@ -10,9 +10,15 @@ from jaxtyping import Array, Float, Int
 from lerax_fx._core.arguments import known_names
 from lerax_fx._core.bounds import Fraction, Interval, check_count, check_flag, check_number
 from lerax_fx._core.transform import Shapes, Step, Transform
-from lerax_fx.agents.action_values import action_values
 from lerax_fx.agents.hidden_state import has_memory
-from lerax_fx.agents.remembered_values import check_remembered, values_after
+from lerax_fx.agents.protocols import QNetwork, check_agent_family, check_q_values
+from lerax_fx.agents.unroll import (
+    agent_key,
+    check_has_memory,
+    next_outputs,
+    split_keys,
+    unroll_batch,
+)
 from lerax_fx.data.durations import durations
 from lerax_fx.data.targets import Targets
 from lerax_fx.data.transitions import Transitions
@@ -57,10 +63,9 @@ class TDTarget(Transform[Transitions, Targets]):
         return start_following(agent)
 
     def update(self, agent: Tree, state: TargetState, data: Transitions, key: Key) -> Step[Targets]:
-        del key
         target_agent, state = follow_agent(self.follow, agent, state)
         bootstraps = bootstrap_each(self.name, data, self.n, self.discount)
-        values = self._values(agent, target_agent, data, bootstraps)
+        values = self._values(agent, target_agent, data, bootstraps, key)
         target = bootstraps.target(values)
         starts = target.shape[1]
         observation, action, resets = jax.tree.map(
@@ -70,28 +75,38 @@ class TDTarget(Transform[Transitions, Targets]):
         return Step(agent, state, out)
 
     def _values(
-        self, agent: Any, target_agent: Any, data: Transitions, bootstraps: "Bootstrap"
+        self, agent: Any, target_agent: Any, data: Transitions, bootstraps: "Bootstrap", key: Key
     ) -> Float[Array, "..."]:
-        values = _values_ahead(self.name, target_agent, data, bootstraps)
+        values = bootstrap_outputs(self.name, target_agent, data, bootstraps, key).q_values
         if not self.double:
             return values.max(axis=-1)
-        best = _values_ahead(self.name, agent, data, bootstraps).argmax(axis=-1)
+        online = bootstrap_outputs(self.name, agent, data, bootstraps, agent_key(key))
+        best = online.q_values.argmax(axis=-1)
         return jnp.take_along_axis(values, best[..., None], axis=-1)[..., 0]
 
 
-def _values_ahead(
-    where: str, agent: Any, data: Transitions, bootstraps: "Bootstrap"
-) -> Float[Array, "batch starts actions"]:
-    """Of all actions, where the sums of rewards end."""
-    if not has_memory(agent):
-        return action_values(where, agent, bootstraps.observation, 2)
-    check_remembered(f"{where}: data", data.memory)
+def bootstrap_outputs(
+    where: str, agent: Any, data: Transitions, bootstraps: "Bootstrap", key: Key
+) -> Any:
+    """The outputs of a Q-network at the observations that targets are bootstrapped from.
 
-    def ahead(window: Transitions, place: Int[Array, " starts"]) -> Float[Array, "starts actions"]:
-        seen = window.observation, window.resets, window.next_observation
-        return values_after(where, agent, window.memory, *seen)[place]
+    **Raises:** `WiringError` if the agent is no Q-network.
+    """
+    check_agent_family(where, agent, QNetwork)
+    axes = bootstraps.discount.shape
+    if has_memory(agent):
+        check_has_memory(f"{where}: data", data.memory)
 
-    return jax.vmap(ahead)(data, bootstraps.place)
+        def ahead(window: Transitions, place: Int[Array, " starts"], key: Key) -> Any:
+            seen = window.observation, window.resets, window.next_observation
+            outputs = next_outputs(agent, window.memory, *seen, key)
+            return jax.tree.map(lambda x: x[place], outputs)
+
+        outputs = jax.vmap(ahead)(data, bootstraps.place, split_keys(key, axes[:1]))
+    else:
+        outputs = unroll_batch(where, agent, None, bootstraps.observation, None, axes, key)
+    check_q_values(where, outputs, axes)
+    return outputs
 
 
 @final

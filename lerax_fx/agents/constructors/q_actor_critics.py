@@ -83,15 +83,15 @@ def soft_actor_critic(
     **Arguments:**
 
     - `env`, `widths`, `activation`, `num_critics`: as there.
-    - `temperature`: what a nat of entropy is worth, in reward, to begin with.
+    - `temperature`: the initial temperature, the reward for a nat of entropy; above 0.
 
     **Raises:** `WiringError` for actions that are neither `Discrete` nor a `Box` of floats with
     finite bounds, or for observations that it has no network for; `HyperparameterError` for a
     temperature that is not above 0, an unknown activation, or a size below 1.
     """
     where = "soft_actor_critic"
-    price = check_number(f"{where}: temperature", temperature, Interval(0.0, open_low=True))
-    log_temperature = jnp.log(jnp.asarray(price))
+    temperature = check_number(f"{where}: temperature", temperature, Interval(0.0, open_low=True))
+    log_temperature = jnp.log(jnp.asarray(temperature))
     num_critics = check_count(f"{where}: num_critics", num_critics)
     widths = check_counts(f"{where}: widths", widths)
     observations, actions = spaces_of(env)

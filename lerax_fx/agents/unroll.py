@@ -1,0 +1,122 @@
+"""Outputs of an agent over batches of trajectories."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool
+
+from lerax_fx.agents.actor_critic import step_keys
+from lerax_fx.agents.hidden_state import has_memory
+from lerax_fx.errors import WiringError, explain
+from lerax_fx.types import Key, Tree
+
+_AGENT = 0x61676E74
+
+
+def agent_key(key: Key, use: int = 0) -> Key:
+    """A key for an agent's networks, beside one that something else uses: folded in, so that
+    it is dead code where the agent ignores it.
+
+    **Arguments:**
+
+    - `use`: which of several such keys.
+    """
+    return jax.random.fold_in(key, _AGENT + use)
+
+
+def split_keys(key: Key, axes: tuple[int, ...]) -> Key:
+    """Keys that begin with these axes."""
+    # A vector, cut to shape afterwards: that XLA compiles in half the time.
+    return jax.random.split(key, math.prod(axes)).reshape(*axes, *key.shape)
+
+
+def unroll_batch(
+    where: str,
+    agent: Any,
+    memory: Tree,
+    observation: Tree,
+    resets: Bool[Array, "*batch time"] | None,
+    axes: tuple[int, ...],
+    key: Key,
+) -> Any:
+    """The outputs of trajectories whose arrays begin with `axes`, time the last of them.
+
+    **Arguments:**
+
+    - `memory`: the hidden state before the first step of each trajectory.
+    - `resets`: whether an observation begins an episode; `None` if none does.
+
+    **Raises:** `WiringError` if the agent is recurrent and the data has no memory.
+    """
+    if resets is None:
+        resets = jnp.zeros(axes, bool)
+    if not has_memory(agent):
+        return _as_one_trajectory(agent, observation, resets, axes, key)
+    check_has_memory(f"{where}: data", memory)
+
+    def unroll(memory: Tree, observations: Tree, resets: Array, key: Key) -> Any:
+        return agent.unroll(memory, observations, resets, key)[1]
+
+    for _ in axes[:-1]:
+        unroll = jax.vmap(unroll)
+    return unroll(memory, observation, resets, split_keys(key, axes[:-1]))
+
+
+def _as_one_trajectory(
+    agent: Any, observation: Tree, resets: Array, axes: tuple[int, ...], key: Key
+) -> Any:
+    """Steps that are independent of each other as one trajectory, whichever axes they had.
+
+    Under vmap over more than one axis, the gradient of each weight is a matrix product that
+    contracts several axes, for which XLA's CPU backend copies both of its operands. One axis
+    takes 0.65 of the time for all of PPO's gradient steps: 2.5 ms against 3.7 an update with
+    minibatches of 128 steps, 33 against 54 with 2048 (CartPole, 64-64 tanh networks).
+    """
+    rows, resets = jax.tree.map(lambda x: jax.lax.collapse(x, 0, len(axes)), (observation, resets))
+    _, outputs = agent.unroll(agent.initial_memory(), rows, resets, key)
+    return jax.tree.map(lambda x: x.reshape(*axes, *x.shape[1:]), outputs)
+
+
+def next_outputs(
+    agent: Any,
+    memory: Tree,
+    observations: Tree,
+    resets: Bool[Array, " time"],
+    next_observations: Tree,
+    key: Key,
+) -> Any:
+    """The outputs of a recurrent agent at the `next_observation` of each step of one
+    trajectory, before any reset.
+
+    Within an episode that is the next step's observation; at its end, it is another one, and
+    the hidden state that belongs to it is not among those that `unroll` goes through.
+    """
+    initial = agent.initial_memory()
+    keys = step_keys(key, resets.shape[0])
+
+    def advance(memory: Tree, inputs: tuple[Tree, Array, Key]) -> tuple[Tree, Tree]:
+        observation, reset, key = inputs
+        memory = jax.tree.map(lambda a, b: jnp.where(reset, a, b), initial, memory)
+        memory, _ = agent.step(memory, observation, key)
+        return memory, memory
+
+    def output(memory: Tree, observation: Tree, key: Key) -> Any:
+        return agent.step(memory, observation, agent_key(key))[1]
+
+    _, memories = jax.lax.scan(advance, memory, (observations, resets, keys))
+    return jax.vmap(output)(memories, next_observations, keys)
+
+
+def check_has_memory(where: str, memory: Tree) -> None:
+    """**Raises:** `WiringError` for data without the hidden state of a recurrent agent."""
+    if not jax.tree.leaves(memory):
+        raise WiringError(
+            explain(
+                where,
+                wanted="data with the agent's memory in it: the agent is recurrent",
+                got="none",
+                fix="Draw windows with fx.replay(...), whose data comes from fx.rollout(...).",
+            )
+        )
