@@ -61,8 +61,8 @@ class Every(Transform[D, D]):
 def every(period: int, inner: Transform[D, Any]) -> Every[D]:
     """Run `inner` in updates 0, `period`, 2 `period`, ...; give its data on unchanged.
 
-    Metrics of updates that skip it are NaN. Note that under `jax.vmap` with a batched
-    state, XLA computes both branches and selects.
+    Metrics of updates that skip it are NaN, and are left out of means. Note that under
+    `jax.vmap` with a batched state, XLA computes both branches and selects.
 
     **Raises:** `HyperparameterError` if `period` is not an int of at least 1.
     """

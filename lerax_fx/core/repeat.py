@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from lerax_fx.core.absent import absent, is_absent
 from lerax_fx.core.bounds import check_count
 from lerax_fx.core.scan import scan
 from lerax_fx.core.transform import In_contra, Inside, Out_co, Step, Transform
@@ -17,15 +18,20 @@ Out = TypeVar("Out")
 
 
 def mean_over_time(metrics: Metrics) -> Metrics:
-    """The mean of each metric over its leading axis, in which NaN stands for "not there".
+    """The mean of each metric over its leading axis, what is absent left out: updates that were
+    skipped, episodes that did not end. NaN that was measured stays NaN.
 
-    Whole numbers are counters: of these the last value counts.
+    Integers are counters: of these the last value counts.
     """
 
     def reduce(value: Any) -> Any:
         if not jnp.issubdtype(value.dtype, jnp.inexact):
             return value[-1]
-        return jnp.nanmean(value, axis=0)
+        missing = is_absent(value)
+        count = jnp.sum(~missing, axis=0)
+        total = jnp.sum(jnp.where(missing, 0, value), axis=0)
+        mean = total / jnp.maximum(count, 1)
+        return jnp.where(count > 0, mean, absent(mean.shape, mean.dtype)).astype(value.dtype)
 
     return {name: reduce(value) for name, value in metrics.items()}
 

@@ -1,12 +1,11 @@
 """An update that may be left out."""
 
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 
+from lerax_fx.core.absent import absent
 from lerax_fx.core.hyperparameters import is_hyperparameter
 from lerax_fx.types import Flag, Metrics, Tree
 
@@ -31,13 +30,7 @@ def when(
     shapes = jax.eval_shape(changed, arrays)[1]
 
     def unchanged(arrays: Tree) -> tuple[Tree, Metrics]:
-        return arrays, {name: _absent(shape) for name, shape in shapes.items()}
+        return arrays, {name: absent(like.shape, like.dtype) for name, like in shapes.items()}
 
     arrays, metrics = jax.lax.cond(due, changed, unchanged, arrays)
     return eqx.combine(arrays, fixed), metrics
-
-
-def _absent(shape: jax.ShapeDtypeStruct) -> Any:
-    """What a metric is in an update that did not measure it: NaN, or 0 for whole numbers."""
-    missing = jnp.nan if jnp.issubdtype(shape.dtype, jnp.inexact) else 0
-    return jnp.full(shape.shape, missing, shape.dtype)
