@@ -5,8 +5,8 @@ from typing import Any, TypeAlias, TypeVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 
+from lerax_fx._core.absent import absent
 from lerax_fx._core.hyperparameters import is_array
 from lerax_fx._core.varying import vary_over, varying_axes
 from lerax_fx.types import Flag, Metrics, Tree
@@ -56,7 +56,7 @@ def conditional_update(
     shapes = jax.eval_shape(changed, arrays)[1]
 
     def unchanged(arrays: Tree) -> tuple[Tree, Metrics]:
-        return arrays, {name: _not_measured(shape) for name, shape in shapes.items()}
+        return arrays, {name: absent(m.shape, m.dtype) for name, m in shapes.items()}
 
     axes = varying_axes((due, arrays))
     arrays, metrics = jax.lax.cond(
@@ -66,9 +66,3 @@ def conditional_update(
         arrays,
     )
     return eqx.combine(arrays, fixed), metrics
-
-
-def _not_measured(shape: jax.ShapeDtypeStruct) -> Any:
-    """The metric of an update that did not measure it: NaN, or 0 for ints, which have none."""
-    missing = jnp.nan if jnp.issubdtype(shape.dtype, jnp.inexact) else 0
-    return jnp.full(shape.shape, missing, shape.dtype)

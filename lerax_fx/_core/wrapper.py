@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from lerax_fx._core.absent import is_absent
 from lerax_fx._core.bounds import check_count
 from lerax_fx._core.chain import as_chain
 from lerax_fx._core.scan import Carry, conditional_update, scan
@@ -52,15 +53,20 @@ class Wrapper(Transform[In_contra, Out_co]):
 
 
 def mean_over_time(metrics: Metrics) -> Metrics:
-    """The mean of each metric over its leading axis, in which NaN stands for "not measured".
+    """The mean of each metric over its leading axis, what is absent left out: updates that were
+    skipped, episodes that did not end. NaN that was measured stays NaN.
 
-    Ints are counters: of these the last value counts.
+    Integers are counters: of these the last value counts.
     """
 
     def reduce(value: Any) -> Any:
         if not jnp.issubdtype(value.dtype, jnp.inexact):
             return value[-1]
-        return jnp.nanmean(value, axis=0)
+        missing = is_absent(value)
+        count = jnp.sum(~missing, axis=0)
+        total = jnp.sum(jnp.where(missing, 0, value), axis=0)
+        mean = total / jnp.maximum(count, 1)
+        return jnp.where(count > 0, mean, absent(mean.shape, mean.dtype)).astype(value.dtype)
 
     return {name: reduce(value) for name, value in metrics.items()}
 
@@ -134,7 +140,7 @@ class Every(Wrapper[D, D]):
 def every(period: int, inner: Transform[D, Any]) -> Every[D]:
     """Run `inner` in updates 0, `period`, 2 `period`, ...; give its data on unchanged.
 
-    Metrics of updates that skip it are NaN. Under `jax.vmap` with a batched state, XLA
+    Metrics of updates that skip it are NaN, and are left out of means. Under `jax.vmap` with a batched state, XLA
     computes both branches and selects.
 
     **Raises:** `HyperparameterError` if `period` is not an int of at least 1.

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from lerax_fx._core.absent import absent
 from lerax_fx.types import Flag, Metrics, Scalar
 
 
@@ -53,7 +54,8 @@ class Episodes(eqx.Module):
         divisor = jnp.maximum(ended, 1)
 
         def mean(total: jax.Array) -> jax.Array:
-            return jnp.where(ended > 0, total.sum() / divisor, jnp.nan)
+            each = total.sum() / divisor
+            return jnp.where(ended > 0, each, absent((), each.dtype))
 
         return {
             "episode_return": mean(self.ended_return),

@@ -37,7 +37,10 @@ def test_types_and_shapes_go_from_stage_to_stage():
 def test_hyperparameters_are_there_with_their_values():
     _, _, rows = described()
     assert rows["gae"].hyperparameters == "discount=0.99, lambda_=0.95"
-    assert rows["minibatch"].hyperparameters == "num_epochs=4, num_minibatches=4"
+    assert (
+        rows["minibatch"].hyperparameters
+        == "num_epochs=4, num_minibatches=4, whole_trajectories=False"
+    )
     assert "env=CartPole-v1, num_envs=4, num_steps=128" in rows["rollout"].hyperparameters
     assert "clipped_surrogate(clip=0.2) + 0.5 value_loss" in rows["minimize"].hyperparameters
     for setting in ("clip_by_global_norm(0.5)", "eps=1e-05", "value=0.00025"):

@@ -1,0 +1,32 @@
+"""Metrics of what did not happen: a skipped update, an episode that did not end.
+
+They are NaN for whoever reads them, but not any NaN: a loss that came out as NaN has to show in
+a mean over minibatches, of which what is absent is left out. As in R, whose `NA_real_` is a NaN
+of its own, the lowest bit tells them apart; arithmetic makes no such NaN.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+
+def absent(shape: tuple[int, ...], dtype: Any) -> Array:
+    """What a metric is that was not measured: a NaN of its own, or 0 for integers."""
+    if not jnp.issubdtype(dtype, jnp.floating):
+        return jnp.zeros(shape, dtype)
+    return jax.lax.bitcast_convert_type(jnp.full(shape, _bits(dtype)), dtype)
+
+
+def is_absent(value: Array) -> Array:
+    """Which elements were not measured."""
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        return jnp.zeros(value.shape, bool)
+    bits = _bits(value.dtype)
+    return jax.lax.bitcast_convert_type(value, bits.dtype) == bits
+
+
+def _bits(dtype: Any) -> Any:
+    nan = jnp.full((), jnp.nan, dtype)
+    return jax.lax.bitcast_convert_type(nan, f"uint{8 * nan.dtype.itemsize}") | 1
