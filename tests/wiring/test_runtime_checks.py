@@ -141,11 +141,6 @@ def stepped(env, action=None):
     return env.step(state, jnp.zeros(2) if action is None else action, key=KEY)
 
 
-def collected(env):
-    stage = fx.rollout(env, num_envs=2, num_steps=4)
-    return updated(stage)
-
-
 def evaluated(env, key=KEY):
     return fx.evaluate(env, AGENT, key, num_episodes=2, max_steps=2)
 
@@ -459,33 +454,9 @@ PLANTS = {
         "resets",
     ),
     # Loops.
-    "rollout: a reward with an axis": Plant(
-        lambda reward: collected(Walk(reward_of=reward)),
-        jnp.sum,
-        lambda state: state[:1],
-        "Timestep.__init__",
-        "reward",
-    ),
-    "rollout: a reward as a whole number": Plant(
-        lambda reward: collected(Walk(reward_of=reward)),
-        jnp.sum,
-        lambda state: jnp.ones((), int),
-        "Timestep.__init__",
-        "reward",
-    ),
-    "rollout: an end as a float": Plant(
-        lambda over: collected(Walk(over=over)),
-        lambda state: state.sum() > 5,
-        jnp.sum,
-        "Timestep.__init__",
-        "terminated",
-    ),
-    "evaluate: a reward with an axis": Plant(
-        lambda reward: evaluated(Walk(reward_of=reward)),
-        jnp.sum,
-        lambda state: state[:1],
-        "Timestep.__init__",
-        "reward",
+    # What an environment gives is checked always: tests/environments/test_broken_environments.py.
+    "rollout: a batch of keys": Plant(
+        lambda key: updated(ACT, key=key), KEY, KEYS, "Collect.update", "key"
     ),
     "evaluate: a batch of keys": Plant(
         lambda key: evaluated(ENV, key), KEY, KEYS, "evaluate", "key"
@@ -517,6 +488,20 @@ PLANTS = {
         lambda state: state[:1],
         "Timestep.__init__",
         "reward",
+    ),
+    "Env: a reward as a whole number": Plant(
+        lambda reward: stepped(Walk(reward_of=reward)),
+        jnp.sum,
+        lambda state: jnp.ones((), int),
+        "Timestep.__init__",
+        "reward",
+    ),
+    "Env: an end as a float": Plant(
+        lambda over: stepped(Walk(over=over)),
+        lambda state: state.sum() > 5,
+        jnp.sum,
+        "Timestep.__init__",
+        "terminated",
     ),
     "AbstractWrapper: an end for each entry": Plant(
         lambda over: stepped(fx.FlattenObservation(Walk(over=over))),
