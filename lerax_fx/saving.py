@@ -16,6 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from lerax_fx.errors import SavingError, explain
 
@@ -171,7 +172,7 @@ def _describe(where: str, tree: Any) -> _Described:
     described: _Described = {}
     for entries, leaf in jax.tree_util.tree_leaves_with_path(tree):
         name = jax.tree_util.keystr(entries)
-        if isinstance(leaf, jax.core.Tracer):
+        if isinstance(leaf, Tracer):
             raise SavingError(
                 explain(
                     f"{where}{name}",

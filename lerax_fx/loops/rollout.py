@@ -11,8 +11,8 @@ from jaxtyping import Array
 
 from lerax_fx.core.arguments import known_names
 from lerax_fx.core.bounds import check_count
-from lerax_fx.core.scan import scan
 from lerax_fx.core.saturating import saturating_sum
+from lerax_fx.core.scan import scan
 from lerax_fx.core.transform import Step, Transform
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.environments.env import ENVIRONMENT_AXIS, Env

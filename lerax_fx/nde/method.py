@@ -3,7 +3,6 @@
 from typing import Any, Final, final
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 
 from lerax_fx.core.bounds import check_count
