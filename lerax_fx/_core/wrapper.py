@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from lerax_fx._core.absent import is_absent
+from lerax_fx._core.absent import absent, is_absent
 from lerax_fx._core.bounds import check_count
 from lerax_fx._core.chain import as_chain
 from lerax_fx._core.scan import Carry, conditional_update, scan
@@ -140,8 +140,8 @@ class Every(Wrapper[D, D]):
 def every(period: int, inner: Transform[D, Any]) -> Every[D]:
     """Run `inner` in updates 0, `period`, 2 `period`, ...; give its data on unchanged.
 
-    Metrics of updates that skip it are NaN, and are left out of means. Under `jax.vmap` with a batched state, XLA
-    computes both branches and selects.
+    Metrics of updates that skip it are NaN, and are left out of means. Under `jax.vmap` with a
+    batched state, XLA computes both branches and selects.
 
     **Raises:** `HyperparameterError` if `period` is not an int of at least 1.
     """

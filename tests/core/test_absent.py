@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from lerax_fx._core.repeat import mean_over_time
 
 import lerax_fx as fx
 from lerax_fx._core.absent import absent, is_absent
+from lerax_fx._core.wrapper import mean_over_time
 from lerax_fx.loops.episodes import Episodes
 
 KEY = jax.random.key(0)
