@@ -160,9 +160,9 @@ def _check_num_actions(where: str, distribution: Any, env: Env) -> None:
     or leaves some out, and neither shows in a shape.
     """
     number = getattr(distribution, "num_categories", None)
-    if isinstance(env.action_space, Discrete) and isinstance(number, int):
-        if number != env.action_space.n:
-            raise _wrong_number(where, env, number)
+    space = env.action_space
+    if isinstance(space, Discrete) and isinstance(number, int) and number != space.n:
+        raise _wrong_number(where, env, number)
 
 
 def _wrong_number(where: str, env: Env, number: int) -> WiringError:

@@ -17,7 +17,7 @@ OBSERVATION = jnp.array([0.1, -0.2, 0.3, -0.4])
 
 
 def value(agent, observation):
-    return agent.step(None, observation)[2]
+    return agent.step(None, observation, KEY)[1].value
 
 
 @pytest.fixture

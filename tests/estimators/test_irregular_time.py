@@ -143,7 +143,9 @@ def test_td_target(seed, n, discount):
     data = jax.tree.map(lambda x: x[None], fx.Transitions.of(rollout))
     stage = fx.td_target(n=n, discount=discount)
     target = stage.update(AGENT, stage.init(AGENT, KEY), data, KEY).out.target
-    best = np.asarray(jax.vmap(AGENT.action_values)(rollout.next_observation)).max(-1)
+    best = np.asarray(
+        jax.vmap(lambda x: AGENT.step(None, x, KEY)[1].q_values)(rollout.next_observation)
+    ).max(-1)
     r, _, _, left, _ = columns(rollout, discount)
     expected = np.zeros(TIME - n + 1)
     for start in range(len(expected)):

@@ -107,7 +107,9 @@ def test_a_time_limit_bootstraps_from_the_best_action_before_the_reset():
     rollout = collected(stage)
     assert rollout.truncated.sum() == 8
     assert not rollout.terminated.any()
-    values = jax.vmap(jax.vmap(AGENT.action_values))(rollout.next_observation)
+    values = jax.vmap(jax.vmap(lambda x: AGENT.step(None, x, KEY)[1].q_values))(
+        rollout.next_observation
+    )
     best = np.asarray(values).max(axis=-1)
     out = q_lambda_returns(rollout, discount=0.9, lambda_=0.7)
     assert out.target.shape == (4, 8)
@@ -152,7 +154,7 @@ def test_it_is_a_minibatch_of_the_targets_that_is_learnt_from():
     learnt = jax.jit(lambda key: stage.update(AGENT, stage.init(AGENT, KEY), targets, key).agent)(
         jax.random.key(2)
     )
-    gradient = eqx.filter_grad(lambda agent: fx.q_loss()(agent, targets)[0])(AGENT)
+    gradient = eqx.filter_grad(lambda agent: fx.q_loss()(agent, targets, KEY)[0])(AGENT)
     for new, old, slope in zip(*map(jax.tree.leaves, (learnt, AGENT, gradient)), strict=True):
         np.testing.assert_allclose(new, old - 0.1 * slope, rtol=1e-4, atol=1e-6)
 

@@ -332,17 +332,19 @@ def mixed(errors):
 @pytest.mark.parametrize("huber", [None, 0.3])
 def test_q_loss_weighs_windows_and_reports_their_errors(time, huber):
     observation, action, target = batch(time)
-    values = np.asarray(jax.vmap(jax.vmap(AGENT.action_values))(observation))
+    values = np.asarray(
+        jax.vmap(jax.vmap(lambda x: AGENT.step(None, x, KEY)[1].q_values))(observation)
+    )
     taken = np.take_along_axis(values, np.asarray(action)[..., None], -1)[..., 0]
     errors = np.abs(taken - np.asarray(target))
     losses = 0.5 * errors**2
     if huber:
         losses = np.where(errors <= huber, losses, huber * (errors - 0.5 * huber))
     data = fx.Targets(observation, action, target, WEIGHT)
-    loss, metrics = fx.q_loss(huber=huber)(AGENT, data)
+    loss, metrics = fx.q_loss(huber=huber)(AGENT, data, KEY)
     np.testing.assert_allclose(loss, (losses * WEIGHT[:, None]).mean(), rtol=1e-5)
     np.testing.assert_allclose(metrics["priority"], mixed(errors), rtol=1e-5)
-    assert "priority" not in fx.q_loss()(AGENT, fx.Targets(observation, action, target))[1]
+    assert "priority" not in fx.q_loss()(AGENT, fx.Targets(observation, action, target), KEY)[1]
 
 
 @pytest.mark.parametrize("time", [1, 3])
@@ -361,7 +363,7 @@ def test_distributional_losses_weigh_windows_and_report_their_errors(kind, time)
     losses, errors = np.zeros((4, time)), np.zeros((4, time))
     for b in range(4):
         for t in range(time):
-            returns = agent.return_distributions(observation[b, t])
+            returns = agent.step(None, observation[b, t], KEY)[1].return_distribution
             own = jax.tree.map(lambda x, a=action[b, t]: x[a], returns)
             if kind == "categorical":
                 wanted = np.asarray(
@@ -374,7 +376,7 @@ def test_distributional_losses_weigh_windows_and_report_their_errors(kind, time)
                     own.quantiles, own.fractions, atoms[b, t], huber_param=1.0
                 )
     data = fx.DistributionTargets(observation, action, atoms, probabilities, WEIGHT)
-    value, metrics = loss(agent, data)
+    value, metrics = loss(agent, data, KEY)
     np.testing.assert_allclose(value, (losses * WEIGHT[:, None]).mean(), rtol=1e-4)
     np.testing.assert_allclose(metrics["priority"], mixed(errors), rtol=1e-4, atol=1e-6)
 

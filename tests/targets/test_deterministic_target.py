@@ -169,7 +169,7 @@ def test_a_gradient_step_takes_its_targets_for_constants():
     alone = fx.chain(fx.deterministic_target(noise=0.2))
     targets = alone.update(AGENT, alone.init(AGENT, KEY), data, KEY).out
     constant = eqx.tree_at(lambda t: t.target, targets, np.asarray(targets.target))
-    gradient = jax.grad(lambda agent: loss(agent, constant)[0])(AGENT)
+    gradient = jax.grad(lambda agent: loss(agent, constant, KEY)[0])(AGENT)
     for new, old, slope in zip(*map(jax.tree.leaves, (moved, AGENT, gradient)), strict=True):
         np.testing.assert_allclose(new, old - slope, rtol=1e-4, atol=1e-6)
 
@@ -195,7 +195,7 @@ def learnt(seed=4):
 def test_the_critics_loss_is_that_by_hand(num_critics):
     agent, data = made(0, num_critics=num_critics), learnt()
     each = values(agent, np.asarray(data.observation), np.asarray(data.action))
-    loss, metrics = fx.critic_loss()(agent, data)
+    loss, metrics = fx.critic_loss()(agent, data, KEY)
     wanted = sum(((value - np.asarray(data.target)) ** 2).mean() / 2 for value in each)
     assert len(each) == num_critics
     np.testing.assert_allclose(loss, wanted, rtol=1e-5)
@@ -207,7 +207,7 @@ def test_the_critics_loss_counts_windows_by_their_weights_and_reports_what_is_le
     data = dataclasses.replace(learnt(), weight=jnp.asarray(weight))
     each = values(agent, np.asarray(data.observation), np.asarray(data.action))
     errors = np.abs(each - np.asarray(data.target))
-    loss, metrics = fx.critic_loss()(agent, data)
+    loss, metrics = fx.critic_loss()(agent, data, KEY)
     wanted = sum((weight[:, None] * error**2).mean() / 2 for error in errors)
     np.testing.assert_allclose(loss, wanted, rtol=1e-5)
     apart = errors.mean(0)
@@ -229,7 +229,9 @@ def test_the_actors_loss_is_that_by_hand():
     data = learnt()
     observation = np.asarray(data.observation)
     wanted = -values(AGENT, observation, acts(AGENT, observation))[0].mean()
-    np.testing.assert_allclose(fx.deterministic_policy_loss()(AGENT, data)[0], wanted, rtol=1e-4)
+    np.testing.assert_allclose(
+        fx.deterministic_policy_loss()(AGENT, data, KEY)[0], wanted, rtol=1e-4
+    )
 
 
 def test_the_actors_gradient_is_the_chain_rule():
@@ -237,7 +239,7 @@ def test_the_actors_gradient_is_the_chain_rule():
     data = learnt()
 
     def loss(agent):
-        return fx.deterministic_policy_loss()(agent, data)[0]
+        return fx.deterministic_policy_loss()(agent, data, KEY)[0]
 
     gradient = jax.grad(loss)(AGENT)
     for leaf in jax.tree.leaves(gradient.critic):
@@ -271,7 +273,8 @@ def test_each_optimizer_touches_only_its_own_part(stage, own):
 
 def test_it_acts_as_its_actor_does_and_values_as_the_smaller_critic():
     observation = np.array([0.3, -0.2, 0.9], np.float32)
-    memory, distribution, value = AGENT.step(AGENT.initial_memory(), observation)
+    memory, output = AGENT.step(AGENT.initial_memory(), observation, KEY)
+    distribution, value = output.distribution, output.value
     action = acts(AGENT, observation)
     assert memory is None
     np.testing.assert_allclose(distribution.mode(), action, rtol=1e-5)
@@ -279,9 +282,11 @@ def test_it_acts_as_its_actor_does_and_values_as_the_smaller_critic():
     assert float(distribution.log_prob(distribution.mode())) == 0.0
     assert float(distribution.log_prob(distribution.mode() + 0.1)) == -np.inf
     np.testing.assert_allclose(value, values(AGENT, observation, action).min(), rtol=1e-4)
-    _, distributions, value = AGENT.unroll(None, observation[None], jnp.zeros(1, bool))
-    assert value.shape == (1,)
-    np.testing.assert_allclose(jax.vmap(lambda d: d.mode())(distributions)[0], action, rtol=1e-5)
+    _, outputs = AGENT.unroll(None, observation[None], jnp.zeros(1, bool), KEY)
+    assert outputs.value.shape == (1,)
+    np.testing.assert_allclose(
+        jax.vmap(lambda d: d.mode())(outputs.distribution)[0], action, rtol=1e-5
+    )
 
 
 def bad_agent(agent):
@@ -308,7 +313,7 @@ def bad_agent(agent):
             r"deterministic_target: agent.*fx\.deterministic_actor_critic",
         ),
         (
-            lambda: fx.critic_loss()(fx.mlp_actor_critic(SPACES, key=KEY), learnt()),
+            lambda: fx.critic_loss()(fx.mlp_actor_critic(SPACES, key=KEY), learnt(), KEY),
             fx.WiringError,
             r"critic_loss: agent.*fx\.deterministic_actor_critic",
         ),
