@@ -122,12 +122,12 @@ def sac(name: str, settings: dict[str, Any]) -> Make:
             return optax.flatten(optax.adam(settings["learning_rate"]))
 
         learn_actor = fx.minimize(fx.soft_policy_loss(), adam(), where=actor)
-        price = fx.minimize(fx.temperature_loss(), adam(), where=log_temperature)
+        learn_temperature = fx.minimize(fx.temperature_loss(), adam(), where=log_temperature)
         learn = fx.chain(
             fx.soft_target(discount=settings["gamma"], update=follow),
             critic=fx.minimize(fx.critic_loss(), adam(), where=critic),
-            actor=fx.with_keys(learn_actor),
-            temperature=fx.with_keys(price),
+            actor=learn_actor,
+            temperature=learn_temperature,
         )
         algorithm = fx.chain(
             fx.rollout(env, num_envs=num_envs, num_steps=1),

@@ -193,7 +193,7 @@ WRONG = {
     "agent for other observations": (
         lambda: train(collect(), agent=PENDULUM_AGENT),
         fx.WiringError,
-        r"step: wanted an agent that takes CartPole-v1's observations.*float32\[4\]",
+        r"step: observation: wanted one array of 3 numbers, got float32\[4\].*Make the agent for",
     ),
     "minibatches that do not divide the steps": (
         lambda: train(collect(), fx.gae(), fx.minibatch(learn(), num_epochs=1, num_minibatches=3)),
