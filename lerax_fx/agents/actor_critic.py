@@ -76,6 +76,6 @@ class AbstractFeedforward(AbstractActorCritic):
         return None, jax.vmap(self.output)(observations, step_keys(key, resets.shape[0]))
 
 
-def step_keys(key: Key, steps: int) -> Key:
+def step_keys(key: Key, steps: int) -> Array:
     """The key of each step of a trajectory."""
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(steps))

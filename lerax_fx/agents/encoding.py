@@ -73,7 +73,7 @@ class Encoding(eqx.Module):
             explain(
                 "observation",
                 wanted=f"one array of {numbers} {kind}{' with the time, fx.Timed' * self.timed}",
-                got=f"a {type(observation).__name__}: {_shapes(observation)}",
+                got=_shapes(observation),
                 fix="Make the agent for this environment's observation space, for instance with "
                 "fx.actor_critic(env, key=key).",
             )
@@ -146,4 +146,7 @@ def _not_empty(where: str, space: Space) -> int:
 
 
 def _shapes(tree: Tree) -> str:
+    leaves = [x for x in jax.tree.leaves(tree) if eqx.is_array_like(x)]
+    if not eqx.is_array_like(tree):
+        return f"a {type(tree).__name__} of {len(leaves)} arrays"
     return ", ".join(f"{jnp.result_type(x)}{list(jnp.shape(x))}" for x in jax.tree.leaves(tree))

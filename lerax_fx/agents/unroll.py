@@ -26,7 +26,7 @@ def agent_key(key: Key, use: int = 0) -> Key:
     return jax.random.fold_in(key, _AGENT + use)
 
 
-def split_keys(key: Key, axes: tuple[int, ...]) -> Key:
+def split_keys(key: Key, axes: tuple[int, ...]) -> Array:
     """Keys that begin with these axes."""
     # A vector, cut to shape afterwards: that XLA compiles in half the time.
     return jax.random.split(key, math.prod(axes)).reshape(*axes, *key.shape)
@@ -53,11 +53,13 @@ def unroll_batch(
     if resets is None:
         resets = jnp.zeros(axes, bool)
     if not has_memory(agent):
-        return _as_one_trajectory(agent, observation, resets, axes, key)
+        return _as_one_trajectory(where, agent, observation, resets, axes, key)
     check_has_memory(f"{where}: data", memory)
 
     def unroll(memory: Tree, observations: Tree, resets: Array, key: Key) -> Any:
-        return agent.unroll(memory, observations, resets, key)[1]
+        outputs = agent.unroll(memory, observations, resets, key)[1]
+        _check_time(where, outputs, resets.shape[0])
+        return outputs
 
     for _ in axes[:-1]:
         unroll = jax.vmap(unroll)
@@ -65,7 +67,7 @@ def unroll_batch(
 
 
 def _as_one_trajectory(
-    agent: Any, observation: Tree, resets: Array, axes: tuple[int, ...], key: Key
+    where: str, agent: Any, observation: Tree, resets: Array, axes: tuple[int, ...], key: Key
 ) -> Any:
     """Steps that are independent of each other as one trajectory, whichever axes they had.
 
@@ -76,7 +78,23 @@ def _as_one_trajectory(
     """
     rows, resets = jax.tree.map(lambda x: jax.lax.collapse(x, 0, len(axes)), (observation, resets))
     _, outputs = agent.unroll(agent.initial_memory(), rows, resets, key)
+    _check_time(where, outputs, resets.shape[0])
     return jax.tree.map(lambda x: x.reshape(*axes, *x.shape[1:]), outputs)
+
+
+def _check_time(where: str, outputs: Any, steps: int) -> None:
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(outputs)]
+    bad = [shape for shape in shapes if shape[:1] != (steps,)]
+    if bad:
+        raise WiringError(
+            explain(
+                f"{where}: agent: unroll",
+                wanted=f"outputs whose arrays begin with the axis of time, {steps} steps",
+                got=f"an array of shape {bad[0]}",
+                fix="Stack the outputs of the steps along the first axis; fx.check_agent(agent, "
+                "env) compares unroll with step.",
+            )
+        )
 
 
 def next_outputs(

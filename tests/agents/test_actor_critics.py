@@ -17,7 +17,7 @@ def agent_of(name):
 
 @functools.cache
 def unroller(name):
-    return jax.jit(lambda agent, xs, resets: agent.unroll(agent.initial_memory(), xs, resets))
+    return jax.jit(lambda agent, xs, resets: agent.unroll(agent.initial_memory(), xs, resets, KEY))
 
 
 @functools.cache
@@ -30,11 +30,9 @@ def stepper(name):
             memory = jax.tree.map(
                 lambda a, b: jnp.where(reset, a, b), agent.initial_memory(), memory
             )
-            memory, distribution, value = agent.step(memory, x)
-            return memory, (distribution, value)
+            return agent.step(memory, x, KEY)
 
-        memory, (distributions, values) = jax.lax.scan(one, agent.initial_memory(), (xs, resets))
-        return memory, distributions, values
+        return jax.lax.scan(one, agent.initial_memory(), (xs, resets))
 
     return jax.jit(run)
 
@@ -57,14 +55,15 @@ def test_unroll_is_repeated_step(name, resets):
 def test_a_reset_forgets(name):
     agent, xs = agent_of(name), observations(name)
     resets = jnp.arange(TIME) == 3
-    _, _, values = unroller(name)(agent, xs, resets)
+    values = unroller(name)(agent, xs, resets)[1].value
     other = jax.tree.map(lambda x: x.at[:3].set(0), xs)
-    _, _, others = unroller(name)(agent, other, resets)
+    others = unroller(name)(agent, other, resets)[1].value
     np.testing.assert_array_equal(values[3:], others[3:])
     assert not np.allclose(values[:3], others[:3])
     never = jnp.zeros(TIME, bool)
     assert not np.allclose(
-        unroller(name)(agent, xs, never)[2][3:], unroller(name)(agent, other, never)[2][3:]
+        unroller(name)(agent, xs, never)[1].value[3:],
+        unroller(name)(agent, other, never)[1].value[3:],
     )
 
 
@@ -72,10 +71,10 @@ def test_a_reset_forgets(name):
 def test_unroll_begins_with_the_given_memory(name):
     agent, xs, never = agent_of(name), observations(name), jnp.zeros(TIME, bool)
     unroll = jax.jit(type(agent).unroll)
-    middle, _, _ = unroll(agent, agent.initial_memory(), xs[:2], never[:2])
-    _, _, values = unroll(agent, middle, xs[2:], never[2:])
-    _, _, whole = unroller(name)(agent, xs, never)
-    np.testing.assert_allclose(values, whole[2:], rtol=1e-5)
+    middle, _ = unroll(agent, agent.initial_memory(), xs[:2], never[:2], KEY)
+    _, outputs = unroll(agent, middle, xs[2:], never[2:], KEY)
+    _, whole = unroller(name)(agent, xs, never)
+    np.testing.assert_allclose(outputs.value, whole.value[2:], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -94,7 +93,7 @@ def test_distributions_survive_vmap_scan_and_jit(name):
     @jax.jit
     def unroll(agent, xs):
         def one(xs):
-            return agent.unroll(agent.initial_memory(), xs, jnp.zeros(1, bool))[1]
+            return agent.unroll(agent.initial_memory(), xs, jnp.zeros(1, bool), KEY)[1].distribution
 
         return jax.vmap(one)(xs)
 
@@ -125,7 +124,8 @@ def test_plain_grad_reaches_every_leaf(name):
     @jax.jit
     @jax.grad
     def gradient(agent):
-        _, distributions, values = agent.unroll(agent.initial_memory(), xs, jnp.zeros(TIME, bool))
+        _, outputs = agent.unroll(agent.initial_memory(), xs, jnp.zeros(TIME, bool), KEY)
+        distributions, values = outputs.distribution, outputs.value
         log_probs = jax.vmap(lambda d, a: d.log_prob(a))(distributions, actions)
         return jnp.sum(log_probs) + jnp.sum(values**2)
 
@@ -138,9 +138,9 @@ def test_agents_are_made_and_used_under_vmap():
     keys = jax.random.split(KEY, 2)
     agents = jax.jit(jax.vmap(lambda key: make_agent("gru", key)))(keys)
     xs, never = observations("gru"), jnp.zeros(TIME, bool)
-    values = jax.jit(jax.vmap(unroller("gru"), in_axes=(0, None, None)))(agents, xs, never)[2]
+    values = jax.jit(jax.vmap(unroller("gru"), in_axes=(0, None, None)))(agents, xs, never)[1].value
     alone = jax.tree.map(lambda x: x[1], agents)
-    wanted = unroller("gru")(alone, xs, never)[2]
+    wanted = unroller("gru")(alone, xs, never)[1].value
     np.testing.assert_allclose(values[1], wanted, rtol=1e-5)
 
 
@@ -160,8 +160,8 @@ def test_the_first_ratio_is_one(name):
     def acting(agent, xs, actions):
         def one(memory, inputs):
             x, action = inputs
-            memory, distribution, _ = agent.step(memory, x)
-            return memory, distribution.log_prob(action)
+            memory, output = agent.step(memory, x, KEY)
+            return memory, output.distribution.log_prob(action)
 
         def each(xs, actions):
             return jax.lax.scan(one, agent.initial_memory(), (xs, actions))[1]
@@ -171,8 +171,8 @@ def test_the_first_ratio_is_one(name):
     @jax.jit
     def learning(agent, xs, actions):
         def each(xs, actions, resets):
-            _, distributions, _ = agent.unroll(agent.initial_memory(), xs, resets)
-            return jax.vmap(lambda d, a: d.log_prob(a))(distributions, actions)
+            _, outputs = agent.unroll(agent.initial_memory(), xs, resets, KEY)
+            return jax.vmap(lambda d, a: d.log_prob(a))(outputs.distribution, actions)
 
         return jax.vmap(each)(xs, actions, never)
 

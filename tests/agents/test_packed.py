@@ -17,7 +17,7 @@ OBSERVATION = jnp.array([0.1, -0.2, 0.3, -0.4])
 
 
 def value(agent, observation):
-    return agent.step(None, observation)[2]
+    return agent.step(None, observation, KEY)[1].value
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_part_of_it_can_be_trained(agent):
         fx.chain(
             fx.rollout("CartPole-v1", num_envs=2, num_steps=4),
             fx.gae(),
-            fx.minimize(fx.value_loss(), optax.adam(1e-2), where=lambda agent: agent.critic),
+            fx.minimize(fx.value_loss(), optax.adam(1e-2), part="critic"),
         ),
         2,
     )

@@ -72,8 +72,8 @@ class Pieces(NamedTuple):
 
 
 def apply_ours(agent: Any, observation: Any) -> tuple[distrax.Distribution, Any]:
-    _, distribution, value = agent.step(None, observation)
-    return distribution, value
+    output = agent.step(None, observation, jax.random.key(0))[1]
+    return output.distribution, output.value
 
 
 def pieces(params: Any, apply: Apply, optimizer: optax.GradientTransformation) -> Pieces:

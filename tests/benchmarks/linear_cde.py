@@ -29,8 +29,9 @@ def total(agent: Any, observations: Any, resets: Any) -> Any:
     """A number that depends on every step of every trajectory."""
 
     def one(observations: Any, resets: Any) -> Any:
-        _, distributions, values = agent.unroll(agent.initial_memory(), observations, resets)
-        return values.sum() + distributions.logits[..., 0].sum()
+        key = jax.random.key(0)
+        _, output = agent.unroll(agent.initial_memory(), observations, resets, key)
+        return output.value.sum() + output.distribution.logits[..., 0].sum()
 
     return jax.vmap(one)(observations, resets).mean()
 

@@ -60,8 +60,8 @@ def memory_over_time(agent: Any, key: Any, observations: int) -> tuple[Any, Any,
         state, observation, memory, now = carry
         fractions = jnp.linspace(0.0, 1.0, _DENSE) * observation.dt
         between = jax.vmap(lambda dt: flow(memory, dt).final)(fractions)
-        memory, distribution, _ = agent.step(memory, observation)
-        timestep = env.step(state, distribution.mode(), key=key)
+        memory, output = agent.step(memory, observation, key)
+        timestep = env.step(state, output.distribution.mode(), key=key)
         then = now + observation.dt
         carry = timestep.state, timestep.observation, memory, then
         return carry, (now + fractions, between, then)

@@ -110,14 +110,14 @@ def acting(window: int) -> dict[str, Callable[..., Any]]:
     never = jnp.zeros(window, bool)
 
     def remember(history: Any) -> Any:
-        return agent.unroll(agent.initial_memory(), history, never)[0]
+        return agent.unroll(agent.initial_memory(), history, never, KEY)[0]
 
     memory = jax.jit(jax.vmap(remember))(history)
 
     @jax.jit
     def step(agent: Any, memory: Any, observation: Any) -> Any:
-        memory, distribution, value = jax.vmap(agent.step)(memory, observation)
-        return memory, jax.vmap(lambda d: d.mode())(distribution), value
+        memory, output = jax.vmap(agent.step, in_axes=(0, 0, None))(memory, observation, KEY)
+        return memory, jax.vmap(lambda d: d.mode())(output.distribution), output.value
 
     @jax.jit
     def again(agent: Any, history: Any) -> Any:

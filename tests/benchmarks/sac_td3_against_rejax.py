@@ -34,8 +34,6 @@ from rejax_programs import (
 )
 
 import lerax_fx as fx
-from recipes.sac import log_temperature
-from recipes.td3 import actor, critic
 
 SPEED_ENV = "Pendulum-v1"
 SPEED_STEPS = 10_000
@@ -121,13 +119,13 @@ def sac(name: str, settings: dict[str, Any]) -> Make:
         def adam() -> optax.GradientTransformation:
             return optax.flatten(optax.adam(settings["learning_rate"]))
 
-        learn_actor = fx.minimize(fx.soft_policy_loss(), adam(), where=actor)
-        price = fx.minimize(fx.temperature_loss(), adam(), where=log_temperature)
+        learn_actor = fx.minimize(fx.soft_policy_loss(), adam(), part="actor")
+        learn_temperature = fx.minimize(fx.temperature_loss(), adam(), part="log_temperature")
         learn = fx.chain(
             fx.soft_target(discount=settings["gamma"], update=follow),
-            critic=fx.minimize(fx.critic_loss(), adam(), where=critic),
-            actor=fx.with_keys(learn_actor),
-            temperature=fx.with_keys(price),
+            critic=fx.minimize(fx.critic_loss(), adam(), part="critic"),
+            actor=learn_actor,
+            temperature=learn_temperature,
         )
         algorithm = fx.chain(
             fx.rollout(env, num_envs=num_envs, num_steps=1),
@@ -160,10 +158,10 @@ def td3(name: str, settings: dict[str, Any]) -> Make:
             clip = optax.clip(settings["max_grad_norm"])
             return optax.flatten(optax.chain(clip, optax.adam(settings["learning_rate"])))
 
-        learn_actor = fx.minimize(fx.deterministic_policy_loss(), adam(), where=actor)
+        learn_actor = fx.minimize(fx.deterministic_policy_loss(), adam(), part="actor")
         learn = fx.chain(
             target,
-            critic=fx.minimize(fx.critic_loss(), adam(), where=critic),
+            critic=fx.minimize(fx.critic_loss(), adam(), part="critic"),
             actor=fx.every(DELAY, learn_actor),
         )
         noise = settings["exploration_noise"] / half_width

@@ -43,7 +43,7 @@ def test_means_leave_out_what_is_absent_and_nothing_else():
 class Measure(fx.Transform[jax.Array, jax.Array]):
     """Measures the mean of its data."""
 
-    def init(self, agent, key):
+    def init(self, agent, data, key):
         return ()
 
     def update(self, agent, state, data, key):
@@ -55,8 +55,10 @@ def test_one_nan_loss_of_many_minibatches_shows():
     for inner in (Measure(), fx.chain(measure=Measure())):
         stage = fx.minibatch(inner, num_epochs=2, num_minibatches=16)
         for metrics in (
-            stage.update(AGENT, stage.init(AGENT, KEY), data, KEY).metrics,
-            fx.repeat(2, stage).update(AGENT, stage.init(AGENT, KEY), data, KEY).metrics,
+            stage.update(AGENT, stage.init(AGENT, lambda: None, KEY), data, KEY).metrics,
+            fx.repeat(2, stage)
+            .update(AGENT, stage.init(AGENT, lambda: None, KEY), data, KEY)
+            .metrics,
         ):
             assert all(jnp.isnan(value) for value in metrics.values())
 
@@ -66,7 +68,7 @@ def test_skipped_updates_are_left_out(vmapped):
     stage = fx.repeat(4, fx.every(3, Measure()))
 
     def loss(data):
-        return stage.update(AGENT, stage.init(AGENT, KEY), data, KEY).metrics["loss"]
+        return stage.update(AGENT, stage.init(AGENT, lambda: None, KEY), data, KEY).metrics["loss"]
 
     data = jnp.array([[1.0, 3.0], [jnp.nan, 1.0]])
     losses = jax.jit(jax.vmap(loss))(data) if vmapped else [loss(row) for row in data]

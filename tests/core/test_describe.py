@@ -66,7 +66,7 @@ def test_schedules_and_target_updates_are_there_with_their_names():
 
 def test_a_state_has_the_size_of_its_arrays():
     algorithm, agent, rows = described()
-    states = dict(zip(algorithm.names, algorithm.init(agent, KEY), strict=True))
+    states = dict(zip(algorithm.names, algorithm.init(agent, lambda: None, KEY), strict=True))
     for name, state in states.items():
         size = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(state))
         assert rows[name].state == size

@@ -215,7 +215,7 @@ def test_numpy_arrays_in_states_and_numbers_in_info_are_fine():
             return {"mass": 1.0}
 
     stage = fx.rollout(Plain(), num_envs=2, num_steps=2)
-    state = stage.init(AGENT, KEY)
+    state = stage.init(AGENT, lambda: None, KEY)
     assert bool(jnp.all(jnp.isfinite(stage.update(AGENT, state, None, KEY).out.reward)))
 
 

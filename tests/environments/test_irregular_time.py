@@ -164,7 +164,8 @@ def test_agents_take_time_as_an_input():
         agent = make(env, key=KEY)
         later = fx.Timed(seen.value, jnp.asarray(4.0))
         memory = agent.initial_memory()
-        assert float(agent.step(memory, seen)[2]) != float(agent.step(memory, later)[2])
+        values = [float(agent.step(memory, x, KEY)[1].value) for x in (seen, later)]
+        assert values[0] != values[1]
 
 
 STATISTICS = fx.environments.RunningStatistics(jnp.ones(()), jnp.zeros(()), jnp.full((), 4.0))

@@ -124,14 +124,13 @@ class Fixed(eqx.Module):
     def initial_memory(self):
         return None
 
-    def step(self, memory, observation):
-        return None, distrax.Categorical(self.logits), jnp.zeros(())
+    def step(self, memory, observation, key):
+        return None, fx.Output(distrax.Categorical(self.logits), jnp.zeros(()))
 
-    def unroll(self, memory, observations, resets):
-        def act(observation):
-            return distrax.Categorical(self.logits), jnp.zeros(())
-
-        return None, *jax.vmap(act)(observations)
+    def unroll(self, memory, observations, resets, key):
+        return None, jax.vmap(lambda observation: self.step(None, observation, key)[1])(
+            observations
+        )
 
 
 def brute_vtrace(rollout, log_ratio, discount, lambda_, clip_rho, clip_policy_rho):

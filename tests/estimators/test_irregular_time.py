@@ -142,8 +142,10 @@ def test_td_target(seed, n, discount):
     rollout = trajectory(seed)
     data = jax.tree.map(lambda x: x[None], fx.Transitions.of(rollout))
     stage = fx.td_target(n=n, discount=discount)
-    target = stage.update(AGENT, stage.init(AGENT, KEY), data, KEY).out.target
-    best = np.asarray(jax.vmap(AGENT.action_values)(rollout.next_observation)).max(-1)
+    target = stage.update(AGENT, stage.init(AGENT, lambda: None, KEY), data, KEY).out.target
+    best = np.asarray(
+        jax.vmap(lambda x: AGENT.step(None, x, KEY)[1].q_values)(rollout.next_observation)
+    ).max(-1)
     r, _, _, left, _ = columns(rollout, discount)
     expected = np.zeros(TIME - n + 1)
     for start in range(len(expected)):
@@ -168,7 +170,7 @@ def test_time_passes_by_the_wrapped_environments_steps():
     env = fx.IrregularTime(fx.hide_velocities("CartPole-v1"), max_steps=4)
     agent = fx.gru_actor_critic(env, key=KEY, width=4)
     stage = fx.rollout(env, num_envs=2, num_steps=12)
-    rollout = stage.update(agent, stage.init(agent, KEY), None, KEY).out
+    rollout = stage.update(agent, stage.init(agent, lambda: None, KEY), None, KEY).out
     dt = np.asarray(durations(rollout))
     np.testing.assert_array_equal(dt, rollout.reward)
     assert dt.min() >= 1.0

@@ -51,7 +51,7 @@ def trajectory(seed, pattern):
 
 def collected(stage):
     def collect(key):
-        return stage.update(AGENT, stage.init(AGENT, KEY), None, key).out
+        return stage.update(AGENT, stage.init(AGENT, lambda: None, KEY), None, key).out
 
     return jax.jit(collect)(jax.random.key(1))
 
@@ -107,7 +107,9 @@ def test_a_time_limit_bootstraps_from_the_best_action_before_the_reset():
     rollout = collected(stage)
     assert rollout.truncated.sum() == 8
     assert not rollout.terminated.any()
-    values = jax.vmap(jax.vmap(AGENT.action_values))(rollout.next_observation)
+    values = jax.vmap(jax.vmap(lambda x: AGENT.step(None, x, KEY)[1].q_values))(
+        rollout.next_observation
+    )
     best = np.asarray(values).max(axis=-1)
     out = q_lambda_returns(rollout, discount=0.9, lambda_=0.7)
     assert out.target.shape == (4, 8)
@@ -134,7 +136,7 @@ def test_recurrent_agents_learn_from_hidden_states_and_resets():
 
     @jax.jit
     def second_rollout(key):
-        first = stage.update(agent, stage.init(agent, key), None, key)
+        first = stage.update(agent, stage.init(agent, lambda: None, key), None, key)
         return stage.update(agent, first.state, None, key).out
 
     rollout = second_rollout(KEY)
@@ -188,10 +190,10 @@ def test_it_is_a_minibatch_of_the_targets_that_is_learnt_from():
     targets = q_lambda_returns(rollout)
     learn = fx.minimize(fx.q_loss(), optax.sgd(0.1))
     stage = fx.minibatch(learn, num_epochs=1, num_minibatches=1)
-    learnt = jax.jit(lambda key: stage.update(AGENT, stage.init(AGENT, KEY), targets, key).agent)(
-        jax.random.key(2)
-    )
-    gradient = eqx.filter_grad(lambda agent: fx.q_loss()(agent, targets)[0])(AGENT)
+    learnt = jax.jit(
+        lambda key: stage.update(AGENT, stage.init(AGENT, lambda: None, KEY), targets, key).agent
+    )(jax.random.key(2))
+    gradient = eqx.filter_grad(lambda agent: fx.q_loss()(agent, targets, KEY)[0])(AGENT)
     for new, old, slope in zip(*map(jax.tree.leaves, (learnt, AGENT, gradient)), strict=True):
         np.testing.assert_allclose(new, old - 0.1 * slope, rtol=1e-4, atol=1e-6)
 

@@ -25,7 +25,7 @@ def collect(agent, num_envs=4, num_steps=16):
     @jax.jit
     def run(agent):
         # The second rollout begins within episodes.
-        step = stage.update(agent, stage.init(agent, KEY), None, KEY)
+        step = stage.update(agent, stage.init(agent, lambda: None, KEY), None, KEY)
         return stage.update(agent, step.state, None, KEY).out
 
     return run(agent)
@@ -81,7 +81,7 @@ def test_advantages_are_estimated_anew_in_each_epoch(case):
     loss = fx.policy_gradient() + fx.value_loss()
     learn = fx.minibatch(fx.minimize(loss, SGD), num_epochs=1, num_minibatches=1)
     stage = fx.repeat(2, fx.chain(fx.recompute_values(), fx.gae(discount=0.9, lambda_=0.8), learn))
-    state = stage.init(agent, KEY)
+    state = stage.init(agent, lambda: None, KEY)
     ours = jax.jit(lambda a, r: stage.update(a, state, r, KEY).agent)(agent, rollout)
 
     gradient = jax.jit(jax.grad(lambda agent, data: loss(agent, data)[0]))
@@ -108,7 +108,7 @@ def test_minibatches_of_whole_trajectories():
     learn = fx.chain(fx.recompute_values(), fx.gae(), fx.minimize(fx.value_loss(), SGD))
 
     def trained(stage):
-        state = stage.init(agent, KEY)
+        state = stage.init(agent, lambda: None, KEY)
         return jax.jit(lambda rollout: stage.update(agent, state, rollout, KEY).agent)(rollout)
 
     whole = fx.minibatch(learn, num_epochs=1, num_minibatches=1, whole_trajectories=True)
@@ -122,7 +122,7 @@ def test_minibatches_of_whole_trajectories():
         return data
 
     halves = fx.minibatch(shaped(), num_epochs=1, num_minibatches=2, whole_trajectories=True)
-    halves.update(agent, halves.init(agent, KEY), rollout, KEY)
+    halves.update(agent, halves.init(agent, lambda: None, KEY), rollout, KEY)
     thirds = fx.minibatch(shaped(), num_epochs=1, num_minibatches=3, whole_trajectories=True)
     with pytest.raises(fx.WiringError, match="divisor of the 4 rows"):
         thirds.update(agent, (), rollout, KEY)
@@ -175,11 +175,11 @@ class Own(fx.Transform[fx.Rollout, fx.Rollout]):
 
     inner: fx.Transform
 
-    def init(self, agent, key):
+    def init(self, agent, data, key):
         return ()
 
     def update(self, agent, state, data, key):
-        inner_state = self.inner.init_for(agent, key, data)
+        inner_state = self.inner.init(agent, lambda: data, key)
         self.inner.update(agent, inner_state, data, key)
         return fx.Step(agent, state, data)
 
@@ -196,13 +196,13 @@ def _shapes(agent, num_steps=16):
     stage = fx.rollout(ENV, num_envs=4, num_steps=num_steps)
 
     def run(agent):
-        return stage.update(agent, stage.init(agent, KEY), None, KEY).out
+        return stage.update(agent, stage.init(agent, lambda: None, KEY), None, KEY).out
 
     return eqx.filter_eval_shape(run, agent)
 
 
 def _trace(stage, agent, rollout):
     def run(agent, rollout):
-        return stage.update(agent, stage.init(agent, KEY), rollout, KEY).agent
+        return stage.update(agent, stage.init(agent, lambda: None, KEY), rollout, KEY).agent
 
     return eqx.filter_eval_shape(run, agent, rollout)

@@ -1,6 +1,5 @@
 """How often which action is taken."""
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +10,7 @@ from scipy import stats
 import lerax_fx as fx
 
 KEY = jax.random.key(0)
-GREEDY = distrax.Greedy(jnp.array([0.0, 2.0, 1.0]), dtype=np.int32)
+GREEDY = fx.agents.greedy_output(jnp.array([0.0, 2.0, 1.0]))
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
@@ -38,11 +37,12 @@ def test_a_rollout_acts_by_it():
     schedule = optax.piecewise_constant_schedule(1.0, {32: 0.0})
     agent = fx.q_agent("CartPole-v1", key=KEY)
     stage = fx.rollout("CartPole-v1", num_envs=4, num_steps=8, explore=fx.epsilon_greedy(schedule))
-    first = stage.update(agent, stage.init(agent, KEY), None, KEY)
+    first = stage.update(agent, stage.init(agent, lambda: None, KEY), None, KEY)
     second = stage.update(agent, first.state, None, KEY)
 
     def greedy(rollout):
-        values = jax.vmap(jax.vmap(agent.action_values))(rollout.observation)
+        step = jax.vmap(jax.vmap(lambda observation: agent.step(None, observation, KEY)[1]))
+        values = step(rollout.observation).q_values
         return np.asarray(values.argmax(-1) == rollout.action)
 
     assert not greedy(first.out).all()
@@ -64,5 +64,5 @@ def test_what_does_not_explore_is_refused():
 def test_an_agent_without_action_values_is_refused():
     agent = fx.actor_critic("CartPole-v1", key=KEY)
     stage = fx.rollout("CartPole-v1", num_envs=1, num_steps=1, explore=fx.epsilon_greedy(0.1))
-    with pytest.raises(fx.WiringError, match=r"epsilon_greedy: wanted.*fx\.q_agent"):
+    with pytest.raises(fx.WiringError, match=r"epsilon_greedy: agent: wanted.*fx\.q_agent"):
         fx.anakin_loop(fx.chain(stage), 1)(agent, KEY)

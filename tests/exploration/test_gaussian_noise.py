@@ -13,7 +13,7 @@ from lerax_fx.agents import ActionBounds, DeterministicAction
 KEY = jax.random.key(0)
 BOUNDS = ActionBounds((2,), (-2.0, 0.0), (2.0, 1.0))
 WHERE = np.array([1.0, 0.5], np.float32)
-CERTAIN = DeterministicAction(jnp.asarray(WHERE), BOUNDS)
+CERTAIN = fx.Output(DeterministicAction(jnp.asarray(WHERE), BOUNDS), jnp.zeros(()))
 HALF = np.array([2.0, 0.5])
 
 
@@ -52,8 +52,8 @@ def test_a_schedule_counts_environment_steps():
 def test_a_rollout_acts_by_it():
     agent = fx.deterministic_actor_critic("Pendulum-v1", key=KEY)
     stage = fx.rollout("Pendulum-v1", num_envs=4, num_steps=64, explore=fx.gaussian_noise(0.1))
-    rollout = stage.update(agent, stage.init(agent, KEY), None, KEY).out
-    meant = jax.vmap(jax.vmap(lambda o: agent.distribution(o).mode()))(rollout.observation)
+    rollout = stage.update(agent, stage.init(agent, lambda: None, KEY), None, KEY).out
+    meant = jax.vmap(jax.vmap(lambda o: agent.policy(o, KEY).mode()))(rollout.observation)
     noise = np.asarray(rollout.action - meant)
     assert noise.std() == pytest.approx(0.2, rel=0.15)
     assert len(np.unique(noise)) == noise.size

@@ -121,7 +121,7 @@ def test_new_episodes_are_the_same_drawn_ahead(env):
 class Unforeseen(fx.Transform[None, None]):
     """Draws nothing, and says so by drawing it ahead."""
 
-    def init(self, agent, key):
+    def init(self, agent, data, key):
         return jnp.zeros((), jnp.int32)
 
     def draw_ahead(self, key):
@@ -139,7 +139,7 @@ def test_nothing_may_be_drawn_ahead():
 
 
 class Unlucky(fx.Transform[None, fx.Rollout]):
-    def init(self, agent, key):
+    def init(self, agent, data, key):
         return ()
 
     def draw_ahead(self, key):
@@ -254,8 +254,8 @@ def final_value(**config):
     agent, train = small_ppo(env, total_steps=64, normalize_reward=False, **config)
     trained, _ = train(agent, KEY)
     _, observation = env.reset(key=jax.random.key(7))
-    _, policy, value = trained.step(trained.initial_memory(), observation)
-    return value + policy.log_prob(jnp.ones(1))
+    _, output = trained.step(trained.initial_memory(), observation, KEY)
+    return output.value + output.distribution.log_prob(jnp.ones(1))
 
 
 @pytest.mark.parametrize("name", ["discount", "entropy_weight", "lambda_", "learning_rate"])
@@ -317,11 +317,11 @@ def test_an_agent_with_functions_for_leaves_trains_too():
         def initial_memory(self):
             return self.inner.initial_memory()
 
-        def step(self, memory, observation):
-            return self.inner.step(memory, observation)
+        def step(self, memory, observation, key):
+            return self.inner.step(memory, observation, key)
 
-        def unroll(self, memory, observations, resets):
-            return self.inner.unroll(memory, observations, resets)
+        def unroll(self, memory, observations, resets, key):
+            return self.inner.unroll(memory, observations, resets, key)
 
     agent, train = small_ppo()
     odd, metrics = train(Odd(agent), KEY)

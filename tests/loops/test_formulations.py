@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lerax_fx as fx
-from lerax_fx.losses.evaluation import evaluate_rollout
+from lerax_fx.losses.forward import forward_rollout
 from lerax_fx.optimization.minibatch import minibatch
 
 KEY = jax.random.key(0)
@@ -21,9 +21,11 @@ def stage(num_envs, num_steps):
 def test_agents_without_memory_are_unrolled_over_one_axis():
     agent = fx.actor_critic("CartPole-v1", key=KEY)
     collect = stage(3, 5)
-    rollout = jax.jit(collect.update)(agent, collect.init(agent, KEY), None, KEY).out
-    evaluation = evaluate_rollout(agent, rollout)
-    _, distribution, value = jax.vmap(agent.unroll)(None, rollout.observation, rollout.resets)
+    rollout = jax.jit(collect.update)(agent, collect.init(agent, lambda: None, KEY), None, KEY).out
+    evaluation = forward_rollout("test", agent, rollout, KEY)
+    keys = jax.random.split(KEY, len(rollout.reward))
+    _, output = jax.vmap(agent.unroll)(None, rollout.observation, rollout.resets, keys)
+    distribution, value = output.distribution, output.value
     np.testing.assert_allclose(evaluation.value, value, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(
         evaluation.distribution.logits, distribution.logits, rtol=1e-5, atol=1e-6

@@ -21,7 +21,7 @@ LATER = fx.actor_critic(ENV, key=jax.random.key(1))
 
 def collected(agent=AGENT, num_envs=4, num_steps=8):
     algorithm = fx.chain(fx.rollout(ENV, num_envs=num_envs, num_steps=num_steps), fx.gae())
-    return algorithm.update(agent, algorithm.init(agent, KEY), None, KEY).out
+    return algorithm.update(agent, algorithm.init(agent, lambda: None, KEY), None, KEY).out
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def data():
 @pytest.fixture(scope="module")
 def evaluation(data):
     """Another policy's view of the data, in numpy."""
-    result = fx.evaluate_policy(LATER, data)
+    result = fx.forward(LATER, data, KEY)
     logits = np.asarray(result.distribution.logits, float)
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     action = np.asarray(data.rollout.action)
@@ -42,7 +42,7 @@ def evaluation(data):
 
 
 def value_of(loss, data, agent=LATER):
-    return loss(agent, data)
+    return loss(agent, data, KEY)
 
 
 def test_clipped_surrogate(data, evaluation):
@@ -61,8 +61,8 @@ def test_value_loss(data, evaluation, clip):
     value, target, old = evaluation[2], np.asarray(data.target), np.asarray(data.rollout.value)
     expected = (value - target) ** 2
     if clip is not None:
-        held = old + np.clip(value - old, -clip, clip)
-        expected = np.maximum(expected, (held - target) ** 2)
+        clipped = old + np.clip(value - old, -clip, clip)
+        expected = np.maximum(expected, (clipped - target) ** 2)
     result, _ = value_of(fx.value_loss(clip=clip), data)
     np.testing.assert_allclose(result, expected.mean() / 2, rtol=1e-5)
 
@@ -75,10 +75,10 @@ def test_entropy_and_policy_gradient(data, evaluation):
 
 def test_policy_gradient_has_the_gradient_of_rlax(data):
     def ours(agent):
-        return fx.policy_gradient()(agent, data)[0]
+        return fx.policy_gradient()(agent, data, KEY)[0]
 
     def theirs(agent):
-        logits = fx.evaluate_policy(agent, data).distribution.logits
+        logits = fx.forward(agent, data, KEY).distribution.logits
         weights = jnp.ones(logits.shape[1])
         loss = jax.vmap(rlax.policy_gradient_loss, in_axes=(0, 0, 0, None))
         return loss(logits, data.rollout.action, data.advantage, weights).mean()
@@ -92,10 +92,10 @@ def test_policy_gradient_has_the_gradient_of_rlax(data):
 def test_ppo_loss_is_the_sum_that_it_says_it_is(data):
     whole = fx.ppo_loss(clip=0.1, value_weight=0.7, entropy_weight=0.03)
     parts = fx.clipped_surrogate(clip=0.1) + 0.7 * fx.value_loss(clip=0.1) - 0.03 * fx.entropy()
-    a, b = (jax.grad(lambda agent, x=x: x(agent, data)[0])(LATER) for x in (whole, parts))
+    a, b = (jax.grad(lambda agent, x=x: x(agent, data, KEY)[0])(LATER) for x in (whole, parts))
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_array_equal(x, y)
-    value, metrics = whole(LATER, data)
+    value, metrics = whole(LATER, data, KEY)
     expected = (
         metrics["clipped_surrogate"] + 0.7 * metrics["value_loss"] - 0.03 * metrics["entropy"]
     )
@@ -104,7 +104,7 @@ def test_ppo_loss_is_the_sum_that_it_says_it_is(data):
 
 def test_losses_are_added_and_scaled(data):
     a, b = fx.entropy(), fx.value_loss()
-    x, y = a(LATER, data)[0], b(LATER, data)[0]
+    x, y = a(LATER, data, KEY)[0], b(LATER, data, KEY)[0]
     for loss, expected in [
         (a + b, x + y),
         (a - b, x - y),
@@ -113,7 +113,7 @@ def test_losses_are_added_and_scaled(data):
         (a * 0.5, x / 2),
         (0.5 * (a - 4 * b), 0.5 * x - 2 * y),
     ]:
-        np.testing.assert_allclose(loss(LATER, data)[0], expected, rtol=1e-5)
+        np.testing.assert_allclose(loss(LATER, data, KEY)[0], expected, rtol=1e-5)
     with pytest.raises(TypeError):
         a + 1.0
 
@@ -126,7 +126,7 @@ def matrix_products(function, *args):
 
 def test_one_forward_and_one_backward_pass_through_each_network(data):
     stage = fx.minimize(fx.ppo_loss(), optax.sgd(1e-2))
-    state = stage.init(AGENT, KEY)
+    state = stage.init(AGENT, lambda: None, KEY)
     step = matrix_products(lambda agent: stage.update(agent, state, data, KEY).agent, AGENT)
     observation = data.rollout.observation.reshape(-1, 4)
 
@@ -144,19 +144,19 @@ def test_one_forward_and_one_backward_pass_through_each_network(data):
 def test_terms_share_one_evaluation(data):
     calls = []
 
-    def evaluate(agent, data):
+    def evaluate(agent, data, key):
         calls.append(1)
-        return fx.evaluate_policy(agent, data)
+        return fx.forward(agent, data, key)
 
     @fx.loss_term(evaluate)
-    def first(evaluation: fx.PolicyEvaluation, data: fx.Estimates) -> fx.Scalar:
+    def first(evaluation: fx.PolicyOutput, data: fx.Estimates) -> fx.Scalar:
         return evaluation.value.mean()
 
     @fx.loss_term(evaluate)
-    def second(evaluation: fx.PolicyEvaluation, data: fx.Estimates) -> fx.Scalar:
+    def second(evaluation: fx.PolicyOutput, data: fx.Estimates) -> fx.Scalar:
         return (evaluation.value**2).mean()
 
-    (first() + 2.0 * second())(AGENT, data)
+    (first() + 2.0 * second())(AGENT, data, KEY)
     assert len(calls) == 1
 
 
@@ -167,13 +167,11 @@ def test_the_first_ratio_is_1(memory):
     """
     agent = fx.gru_actor_critic(ENV, key=KEY) if memory else AGENT
     data = jax.jit(lambda agent: collected(agent, num_envs=16, num_steps=32))(agent)
-    log_prob = jax.jit(lambda a, d: fx.evaluate_policy(a, d).log_prob(d.rollout.action))(
-        agent, data
-    )
+    log_prob = jax.jit(lambda a, d: fx.forward(a, d, KEY).log_prob(d.rollout.action))(agent, data)
     assert bool(data.rollout.done.any()), "no reset in the trajectories"
     ratio = np.exp(np.asarray(log_prob) - np.asarray(data.rollout.log_prob))
     np.testing.assert_array_max_ulp(ratio, np.ones_like(ratio), maxulp=1)
-    metrics = fx.ppo_loss()(agent, data)[1]
+    metrics = fx.ppo_loss()(agent, data, KEY)[1]
     assert float(metrics["clip_fraction"]) == 0.0
     np.testing.assert_allclose(metrics["approximate_kl"], 0.0, atol=1e-6)
 
@@ -181,8 +179,8 @@ def test_the_first_ratio_is_1(memory):
 def test_minimize_is_optax_by_hand(data):
     optimizer, loss = optax.adam(1e-2), fx.ppo_loss()
     stage = fx.minimize(loss, optimizer)
-    step = stage.update(AGENT, stage.init(AGENT, KEY), data, KEY)
-    gradient = jax.grad(lambda agent: loss(agent, data)[0])(AGENT)
+    step = stage.update(AGENT, stage.init(AGENT, lambda: None, KEY), data, KEY)
+    gradient = jax.grad(lambda agent: loss(agent, data, KEY)[0])(AGENT)
     updates, _ = optimizer.update(gradient, optimizer.init(AGENT), AGENT)
     expected = optax.apply_updates(AGENT, updates)
     for a, b in zip(jax.tree.leaves(step.agent), jax.tree.leaves(expected), strict=True):
@@ -190,8 +188,8 @@ def test_minimize_is_optax_by_hand(data):
 
 
 def test_where_trains_its_part_alone(data):
-    stage = fx.minimize(fx.ppo_loss(), optax.sgd(1.0), where=lambda agent: agent.critic)
-    trained = stage.update(AGENT, stage.init(AGENT, KEY), data, KEY).agent
+    stage = fx.minimize(fx.ppo_loss(), optax.sgd(1.0), part="critic")
+    trained = stage.update(AGENT, stage.init(AGENT, lambda: None, KEY), data, KEY).agent
     assert eqx.tree_equal(trained.actor, AGENT.actor)
     assert not eqx.tree_equal(trained.critic, AGENT.critic)
 
@@ -261,11 +259,13 @@ def test_a_loss_without_a_gradient_is_refused(data):
 
     def update(loss, **options):
         stage = fx.minimize(loss, optax.sgd(1.0), **options)
-        return jax.eval_shape(lambda: stage.update(AGENT, stage.init(AGENT, KEY), data, KEY).agent)
+        return jax.eval_shape(
+            lambda: stage.update(AGENT, stage.init(AGENT, lambda: None, KEY), data, KEY).agent
+        )
 
     for loss in (term_of(constant), term_of(stopped)):
         with pytest.raises(fx.WiringError, match="depends on the arrays that are trained"):
             update(loss)
         update(loss + fx.value_loss())
     with pytest.raises(fx.WiringError, match="entropy"):
-        update(fx.entropy(), where=lambda agent: agent.critic)
+        update(fx.entropy(), part="critic")

@@ -79,7 +79,7 @@ def by_hand(agent, data):
 @pytest.mark.parametrize("seed", range(5))
 def test_the_loss_is_that_by_hand(agent, seed):
     data = transitions(seed)
-    loss, metrics = fx.dynamics_loss(reward_weight=0.5, termination_weight=2.0)(agent, data)
+    loss, metrics = fx.dynamics_loss(reward_weight=0.5, termination_weight=2.0)(agent, data, KEY)
     observation, reward, termination = by_hand(agent, data)
     np.testing.assert_allclose(metrics["observation_error"], observation, rtol=1e-4)
     np.testing.assert_allclose(metrics["reward_error"], reward, rtol=1e-4)
@@ -91,7 +91,7 @@ def test_a_time_limit_is_no_end():
     data, on = transitions(0, ends=0.0), jnp.ones((BATCH, TIME), bool)
     cut = eqx.tree_at(lambda data: data.truncated, data, on)
     over = eqx.tree_at(lambda data: data.terminated, data, on)
-    metrics = [fx.dynamics_loss()(WITH_END, data)[1] for data in (cut, over)]
+    metrics = [fx.dynamics_loss()(WITH_END, data, KEY)[1] for data in (cut, over)]
     assert metrics[0]["observation_error"] == metrics[1]["observation_error"]
     assert metrics[0]["termination_error"] != metrics[1]["termination_error"]
 
@@ -105,7 +105,7 @@ def test_gradients_are_those_of_finite_differences():
         trained, fixed = eqx.partition(agent, eqx.is_inexact_array)
 
         def loss(trained):
-            evaluated = fx.dynamics_loss()(eqx.combine(trained, fixed), data)[1]
+            evaluated = fx.dynamics_loss()(eqx.combine(trained, fixed), data, KEY)[1]
             # What rewards and ends say of states is held constant: by each network's own term.
             return evaluated["observation_error"]
 
@@ -124,7 +124,7 @@ def test_only_observations_teach_how_states_move():
     data = transitions(2)
 
     def reward_error(agent):
-        metrics = fx.dynamics_loss()(agent, data)[1]
+        metrics = fx.dynamics_loss()(agent, data, KEY)[1]
         return metrics["reward_error"] + metrics["termination_error"]
 
     gradient = jax.grad(reward_error)(WITH_END).model
@@ -144,7 +144,7 @@ def test_time_that_passed_is_time_that_is_predicted():
         fx.Timed(data.next_observation, times),
     )
     first = jax.tree.map(lambda x: x[0, :1], timed)
-    _, metrics = fx.dynamics_loss()(AGENT, first)
+    _, metrics = fx.dynamics_loss()(AGENT, first, KEY)
     state = AGENT.model.encode(data.observation[0, 0])
     step = AGENT.model.step(state, data.action[0, 0], times[0, 0])
     error = np.asarray(step.state) - scaled(data.next_observation[0, 0])
@@ -157,9 +157,9 @@ def test_a_field_that_explodes_leaves_no_nan_in_what_is_learnt():
     agent = eqx.tree_at(lambda agent: agent.model.field, AGENT, Exploding(jnp.array(1e3)))
     data = transitions(4)
     learn = fx.minimize(fx.dynamics_loss(), optax.sgd(1e-3))
-    step = learn.update(agent, learn.init(agent, KEY), data, KEY)
+    step = learn.update(agent, learn.init(agent, lambda: None, KEY), data, KEY)
     assert step.metrics["failed"] > 0
-    assert fx.dynamics_loss()(AGENT, data)[1]["failed"] == 0
+    assert fx.dynamics_loss()(AGENT, data, KEY)[1]["failed"] == 0
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(step.agent))
 
 
@@ -209,7 +209,9 @@ def test_it_learns_a_rotation(latent):
         step = learn.update(*carry, data, KEY)
         return (step.agent, step.state), step.metrics
 
-    run = jax.jit(lambda: jax.lax.scan(update, (agent, learn.init(agent, KEY)), None, 300)[1])
+    run = jax.jit(
+        lambda: jax.lax.scan(update, (agent, learn.init(agent, lambda: None, KEY)), None, 300)[1]
+    )
     metrics = run()
     assert metrics["observation_error"][-1] < 0.01 * metrics["observation_error"][0]
     assert metrics["reward_error"][-1] < 0.05 * metrics["reward_error"][0]
@@ -218,4 +220,4 @@ def test_it_learns_a_rotation(latent):
 def test_an_agent_without_a_model_is_refused():
     agent = fx.mlp_actor_critic((SEEN, DONE), key=KEY)
     with pytest.raises(fx.WiringError, match="dynamics_loss: agent: wanted an agent with a model"):
-        fx.dynamics_loss()(agent, transitions(0))
+        fx.dynamics_loss()(agent, transitions(0), KEY)

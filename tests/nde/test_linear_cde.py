@@ -124,17 +124,16 @@ def test_gradients_are_those_of_float64_differences():
 
 
 def by_steps(agent, xs, resets):
-    memory, values, parameters = agent.initial_memory(), [], []
+    memory, outputs = agent.initial_memory(), []
     for t in range(len(resets)):
         memory = agent.initial_memory() if resets[t] else memory
-        memory, distribution, value = STEP(agent, memory, jax.tree.map(lambda x, t=t: x[t], xs))
-        values.append(value)
-        parameters.append(distribution)
-    return memory, jax.tree.map(lambda *x: jnp.stack(x), *parameters), jnp.stack(values)
+        memory, output = STEP(agent, memory, jax.tree.map(lambda x, t=t: x[t], xs))
+        outputs.append(output)
+    return memory, jax.tree.map(lambda *x: jnp.stack(x), *outputs)
 
 
-STEP = jax.jit(lambda agent, memory, x: agent.step(memory, x))
-UNROLL = jax.jit(lambda agent, xs, resets: agent.unroll(agent.initial_memory(), xs, resets))
+STEP = jax.jit(lambda agent, memory, x: agent.step(memory, x, KEY))
+UNROLL = jax.jit(lambda agent, xs, resets: agent.unroll(agent.initial_memory(), xs, resets, KEY))
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -154,9 +153,9 @@ def test_gradients_of_both_forms_agree(parallel):
     xs, resets = seen("timed", 3), jnp.arange(TIME) == 4
 
     def total(agent):
-        _, distributions, values = agent.unroll(agent.initial_memory(), xs, resets)
-        return jnp.sum(values**2) + jnp.sum(
-            jax.vmap(lambda d: d.log_prob(jnp.ones(2)))(distributions)
+        _, outputs = agent.unroll(agent.initial_memory(), xs, resets, KEY)
+        return jnp.sum(outputs.value**2) + jnp.sum(
+            jax.vmap(lambda d: d.log_prob(jnp.ones(2)))(outputs.distribution)
         )
 
     gradient = jax.jit(jax.grad(total))
@@ -170,7 +169,7 @@ def test_it_never_looks_ahead():
     """Values do not depend on later observations, nor on when they come."""
     xs, never = seen("timed"), jnp.zeros(TIME, bool)
     later = jax.tree.map(lambda x: x.at[4:].add(0.3), xs)
-    values, others = (UNROLL(agent_of("timed"), x, never)[2] for x in (xs, later))
+    values, others = (UNROLL(agent_of("timed"), x, never)[1].value for x in (xs, later))
     np.testing.assert_array_equal(values[:4], others[:4])
     assert not np.isclose(values[4:], others[4:]).any()
 
@@ -250,9 +249,9 @@ def test_half_precision_agents_train():
 
 def test_images_are_seen_through_a_convolution():
     agent = fx.linear_cde_actor_critic((fx.Box(0.0, 1.0, (5, 4, 2)), fx.Discrete(3)), key=KEY)
-    _, distribution, value = agent.step(agent.initial_memory(), jnp.zeros((5, 4, 2)))
-    assert isinstance(distribution, distrax.Categorical)
-    assert value.shape == ()
+    _, output = agent.step(agent.initial_memory(), jnp.zeros((5, 4, 2)), KEY)
+    assert isinstance(output.distribution, distrax.Categorical)
+    assert output.value.shape == ()
 
 
 @pytest.mark.parametrize(
@@ -294,26 +293,26 @@ def test_what_is_forgotten_may_be_nan(parallel):
     spoilt = clean.at[1, 0].set(jnp.nan)
 
     def after(agent, observations):
-        return agent.unroll(agent.initial_memory(), observations, resets)[2][2:]
+        return agent.unroll(agent.initial_memory(), observations, resets, KEY)[1].value[2:]
 
     np.testing.assert_allclose(after(agent, spoilt), after(agent, clean), rtol=1e-5)
     assert np.isfinite(after(agent, spoilt)).all()
     broken = eqx.tree_at(
         lambda m: m[0].state, agent.initial_memory(), replace_fn=lambda x: x * jnp.nan
     )
-    assert np.isfinite(agent.unroll(broken, clean, resets)[2]).all()
+    assert np.isfinite(agent.unroll(broken, clean, resets, KEY)[1].value).all()
 
 
 @pytest.mark.parametrize("dt", [-50.0, jnp.nan, jnp.inf])
 def test_in_an_impossible_interval_no_time_passes(dt):
     agent = agent_of("timed")
-    memory, _, _ = agent.step(
-        agent.initial_memory(), fx.Timed(jnp.full(INPUTS, 0.1), jnp.zeros(()))
+    memory, _ = agent.step(
+        agent.initial_memory(), fx.Timed(jnp.full(INPUTS, 0.1), jnp.zeros(())), KEY
     )
-    value = agent.step(memory, fx.Timed(jnp.full(INPUTS, 0.2), jnp.asarray(dt)))[2]
+    value = agent.step(memory, fx.Timed(jnp.full(INPUTS, 0.2), jnp.asarray(dt)), KEY)[1].value
     assert np.isfinite(value)
     state = [
-        agent.step(memory, fx.Timed(jnp.full(INPUTS, 0.2), jnp.asarray(t)))[0][0].state
+        agent.step(memory, fx.Timed(jnp.full(INPUTS, 0.2), jnp.asarray(t)), KEY)[0][0].state
         for t in (dt, 0.0)
     ]
     np.testing.assert_array_equal(*state)

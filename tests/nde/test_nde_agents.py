@@ -33,7 +33,9 @@ def timed(dt, key=KEY):
 def values(agent, observations, resets=None):
     time = len(jax.tree.leaves(observations)[0])
     resets = jnp.zeros(time, bool) if resets is None else resets
-    run = jax.jit(lambda agent: agent.unroll(agent.initial_memory(), observations, resets)[2])
+    run = jax.jit(
+        lambda agent: agent.unroll(agent.initial_memory(), observations, resets, KEY)[1].value
+    )
     return np.asarray(run(agent))
 
 
@@ -125,8 +127,8 @@ def test_a_bad_dt_is_held_and_leaves_no_nan(name, bad):
     @jax.value_and_grad
     def loss(agent):
         never = jnp.zeros(3, bool)
-        _, _, values = agent.unroll(agent.initial_memory(), observations, never)
-        return jnp.sum(values**2)
+        _, outputs = agent.unroll(agent.initial_memory(), observations, never, KEY)
+        return jnp.sum(outputs.value**2)
 
     for leaf in jax.tree.leaves(loss(agent)):
         assert bool(jnp.all(jnp.isfinite(leaf)))

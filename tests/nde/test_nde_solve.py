@@ -492,7 +492,7 @@ def test_as_a_stage(kind):
     stage = fx.nde_solve(equation=lambda agent: agent["model"], solver="ralston", steps=2)
     assert stage.name == "nde_solve"
     algorithm = fx.chain(stage)
-    step = algorithm.update(agent, algorithm.init(agent, KEY), data, KEY)
+    step = algorithm.update(agent, algorithm.init(agent, lambda: None, KEY), data, KEY)
     assert step.out.states.shape == (2, 4, 3)
     assert step.metrics["nde_solve/failures"] == 0
     if kind != "SDE":
@@ -507,7 +507,10 @@ def test_a_stage_counts_failures():
     data = fx.Intervals(jnp.array([[100.0], [-3.0]]), jnp.full((2, 2), 0.1))
     agent = Exploding(jnp.ones(()))
     stage = fx.nde_solve()
-    assert stage.update(agent, stage.init(agent, KEY), data, KEY).metrics["failures"] == 2
+    assert (
+        stage.update(agent, stage.init(agent, lambda: None, KEY), data, KEY).metrics["failures"]
+        == 2
+    )
 
 
 def test_tolerances_of_a_stage_are_hyperparameters():

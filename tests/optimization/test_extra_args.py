@@ -101,7 +101,7 @@ def test_it_is_optax_by_hand(name):
 
     @jax.jit
     def run():
-        one, _ = jax.lax.scan(ours, (AGENT, stage.init(AGENT, KEY)), None, STEPS)
+        one, _ = jax.lax.scan(ours, (AGENT, stage.init(AGENT, lambda: None, KEY)), None, STEPS)
         other, _ = jax.lax.scan(theirs, (AGENT, optimizer.init(AGENT)), None, STEPS)
         return one[0], other[0]
 
@@ -115,7 +115,7 @@ def test_a_monitor_measures():
     measures = {"norm": optax.tree.norm, "mean": optax.measure_with_ema(optax.tree.norm, 0.5)}
     optimizer = optax.chain(optax.monitor(measures), optax.sgd(0.1))
     stage = fx.minimize(squared_error(), optimizer)
-    start = stage.init(AGENT, KEY)
+    start = stage.init(AGENT, lambda: None, KEY)
     assert jnp.isnan(optax.tree.get(start, "norm"))
 
     def one(carry, _):
@@ -146,4 +146,6 @@ REFUSED = {
 def test_what_cannot_be_taken_is_refused_in_words(name):
     stage = fx.minimize(squared_error(), REFUSED[name]())
     with pytest.raises(fx.WiringError, match="minimize: optimizer"):
-        jax.eval_shape(lambda: stage.update(AGENT, stage.init(AGENT, KEY), DATA, KEY).agent)
+        jax.eval_shape(
+            lambda: stage.update(AGENT, stage.init(AGENT, lambda: None, KEY), DATA, KEY).agent
+        )

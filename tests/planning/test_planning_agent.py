@@ -53,10 +53,10 @@ def regulated(state):
 @pytest.mark.parametrize("state", [[1.0, 0.0], [-0.5, 1.0], [0.2, -0.7]])
 def test_on_a_spring_it_acts_as_the_regulator_would(state):
     agent = on_a_spring()
-    _, distribution, value = jax.jit(agent.step)(agent.initial_memory(), jnp.array(state))
+    output = jax.jit(agent.step)(agent.initial_memory(), jnp.array(state), KEY)[1]
     action, best = regulated(np.array(state))
-    np.testing.assert_allclose(distribution.mode(), action, atol=0.02)
-    np.testing.assert_allclose(value, best, rtol=1e-3)
+    np.testing.assert_allclose(output.distribution.mode(), action, atol=0.02)
+    np.testing.assert_allclose(output.value, best, rtol=1e-3)
 
 
 def test_a_plan_is_worth_the_discounted_sum_of_its_rewards():
@@ -73,11 +73,12 @@ def test_a_plan_is_worth_the_discounted_sum_of_its_rewards():
 
 
 def test_the_plan_that_is_left_is_where_the_next_search_starts():
-    memory, _, _ = AGENT.step(AGENT.initial_memory(), jnp.zeros(3))
-    again, _, _ = AGENT.step(AGENT.initial_memory(), jnp.zeros(3))
+    memory, _ = AGENT.step(AGENT.initial_memory(), jnp.zeros(3), KEY)
+    again, _ = AGENT.step(AGENT.initial_memory(), jnp.zeros(3), KEY)
     np.testing.assert_array_equal(memory.actions, again.actions)
     assert (memory.actions[-1] == memory.actions[-2]).all()
-    assert memory.key != AGENT.initial_memory().key
+    other, _ = AGENT.step(AGENT.initial_memory(), jnp.zeros(3), jax.random.key(1))
+    assert (other.actions != memory.actions).any()
 
 
 def with_rewards(agent, value):
@@ -94,23 +95,24 @@ def exploding(scale):
 
 @pytest.mark.parametrize("agent", [with_rewards(AGENT, jnp.nan), exploding(1e3)])
 def test_a_model_gone_wrong_gives_no_nan_to_act_on(agent):
-    memory, distribution, value = agent.step(agent.initial_memory(), jnp.ones(3))
+    memory, output = agent.step(agent.initial_memory(), jnp.ones(3), KEY)
+    distribution, value = output.distribution, output.value
     assert np.isfinite(distribution.mode()).all()
     assert np.isfinite(memory.actions).all()
     assert not np.isfinite(value)
 
 
 def test_observations_may_come_with_their_time():
-    plain = AGENT.step(AGENT.initial_memory(), jnp.ones(3))
-    timed = AGENT.step(AGENT.initial_memory(), fx.Timed(jnp.ones(3), jnp.array(0.3)))
-    np.testing.assert_array_equal(plain[1].mode(), timed[1].mode())
+    plain = AGENT.step(AGENT.initial_memory(), jnp.ones(3), KEY)
+    timed = AGENT.step(AGENT.initial_memory(), fx.Timed(jnp.ones(3), jnp.array(0.3)), KEY)
+    np.testing.assert_array_equal(plain[1].distribution.mode(), timed[1].distribution.mode())
 
 
 def test_actions_are_within_their_bounds():
     observations = 10 * jax.random.normal(KEY, (20, 3))
     resets = jnp.arange(20) % 7 == 0
-    _, distributions, _ = AGENT.unroll(AGENT.initial_memory(), observations, resets)
-    actions = jax.vmap(lambda d: d.mode())(distributions)
+    _, outputs = AGENT.unroll(AGENT.initial_memory(), observations, resets, KEY)
+    actions = jax.vmap(lambda d: d.mode())(outputs.distribution)
     assert (abs(actions) <= 2).all()
 
 
@@ -118,21 +120,21 @@ def test_unroll_is_step_after_step():
     observations = jax.random.normal(KEY, (5, 3))
     resets = jnp.array([False, False, True, False, False])
     memory, found = AGENT.initial_memory(), []
-    for observation, reset in zip(observations, resets, strict=True):
+    for t, (observation, reset) in enumerate(zip(observations, resets, strict=True)):
         memory = AGENT.initial_memory() if reset else memory
-        memory, distribution, value = AGENT.step(memory, observation)
-        found.append((distribution.mode(), value))
-    last, distributions, values = AGENT.unroll(AGENT.initial_memory(), observations, resets)
+        memory, output = AGENT.step(memory, observation, jax.random.fold_in(KEY, t))
+        found.append((output.distribution.mode(), output.value))
+    last, outputs = AGENT.unroll(AGENT.initial_memory(), observations, resets, KEY)
     np.testing.assert_allclose(last.actions, memory.actions, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(values, [value for _, value in found], rtol=1e-4, atol=1e-6)
-    actions = jax.vmap(lambda d: d.mode())(distributions)
+    np.testing.assert_allclose(outputs.value, [value for _, value in found], rtol=1e-4, atol=1e-6)
+    actions = jax.vmap(lambda d: d.mode())(outputs.distribution)
     np.testing.assert_allclose(actions, [action for action, _ in found], rtol=1e-4, atol=1e-5)
 
 
 def test_it_acts_and_is_evaluated_as_any_agent_is():
     agent = fx.planning_agent("Pendulum-v1", key=KEY, horizon=3, num_samples=8, num_elites=2)
     collect = fx.rollout("Pendulum-v1", num_envs=2, num_steps=3, explore=fx.gaussian_noise(0.1))
-    learn = fx.minimize(fx.dynamics_loss(), optax.adam(1e-3), where=lambda agent: agent.model)
+    learn = fx.minimize(fx.dynamics_loss(), optax.adam(1e-3), part="model")
     stage = fx.replay(learn, capacity=64, batch_size=4, length=2, updates_per_step=2, memory=False)
     trained, metrics = fx.anakin_loop(fx.chain(collect, stage), 4)(agent, KEY)
     assert np.isfinite(metrics["replay/loss"][1:]).all()

@@ -218,7 +218,7 @@ class Report(fx.Transform[fx.Transitions, fx.Transitions]):
     factor: float = 0.5
     names: tuple[str, ...] = eqx.field(static=True, default=("priority",))
 
-    def init(self, agent, key):
+    def init(self, agent, data, key):
         return ()
 
     def update(self, agent, state, data, key):
@@ -232,7 +232,7 @@ def test_priorities_change_where_windows_were_drawn_and_only_there():
         fx.chain(Report()), capacity=ROWS * ENVS, batch_size=BATCH, length=2, sampling=SAMPLING
     )
     rollouts = [as_rollout(steps(time, 1)) for time in range(20)]
-    state = stage.init_for(None, KEY, rollouts[0])
+    state = stage.init(None, lambda: rollouts[0], KEY)
     update = jax.jit(lambda state, data, key: stage.update(None, state, data, key))
     largest = 1.0
     for time, data in enumerate(rollouts):
@@ -260,7 +260,7 @@ def test_an_update_that_is_left_out_leaves_priorities_as_they_were():
     stage = fx.replay(
         fx.every(2, Report()), capacity=ROWS * ENVS, batch_size=BATCH, sampling=SAMPLING
     )
-    state = stage.init_for(None, KEY, as_rollout(steps(0, 1)))
+    state = stage.init(None, lambda: as_rollout(steps(0, 1)), KEY)
     tops = []
     for time in range(6):
         state = stage.update(None, state, as_rollout(steps(time, 1)), KEY).state
@@ -332,17 +332,19 @@ def mixed(errors):
 @pytest.mark.parametrize("huber", [None, 0.3])
 def test_q_loss_weighs_windows_and_reports_their_errors(time, huber):
     observation, action, target = batch(time)
-    values = np.asarray(jax.vmap(jax.vmap(AGENT.action_values))(observation))
+    values = np.asarray(
+        jax.vmap(jax.vmap(lambda x: AGENT.step(None, x, KEY)[1].q_values))(observation)
+    )
     taken = np.take_along_axis(values, np.asarray(action)[..., None], -1)[..., 0]
     errors = np.abs(taken - np.asarray(target))
     losses = 0.5 * errors**2
     if huber:
         losses = np.where(errors <= huber, losses, huber * (errors - 0.5 * huber))
     data = fx.Targets(observation, action, target, WEIGHT)
-    loss, metrics = fx.q_loss(huber=huber)(AGENT, data)
+    loss, metrics = fx.q_loss(huber=huber)(AGENT, data, KEY)
     np.testing.assert_allclose(loss, (losses * WEIGHT[:, None]).mean(), rtol=1e-5)
     np.testing.assert_allclose(metrics["priority"], mixed(errors), rtol=1e-5)
-    assert "priority" not in fx.q_loss()(AGENT, fx.Targets(observation, action, target))[1]
+    assert "priority" not in fx.q_loss()(AGENT, fx.Targets(observation, action, target), KEY)[1]
 
 
 @pytest.mark.parametrize("time", [1, 3])
@@ -361,7 +363,7 @@ def test_distributional_losses_weigh_windows_and_report_their_errors(kind, time)
     losses, errors = np.zeros((4, time)), np.zeros((4, time))
     for b in range(4):
         for t in range(time):
-            returns = agent.return_distributions(observation[b, t])
+            returns = agent.step(None, observation[b, t], KEY)[1].return_distribution
             own = jax.tree.map(lambda x, a=action[b, t]: x[a], returns)
             if kind == "categorical":
                 wanted = np.asarray(
@@ -374,7 +376,7 @@ def test_distributional_losses_weigh_windows_and_report_their_errors(kind, time)
                     own.quantiles, own.fractions, atoms[b, t], huber_param=1.0
                 )
     data = fx.DistributionTargets(observation, action, atoms, probabilities, WEIGHT)
-    value, metrics = loss(agent, data)
+    value, metrics = loss(agent, data, KEY)
     np.testing.assert_allclose(value, (losses * WEIGHT[:, None]).mean(), rtol=1e-4)
     np.testing.assert_allclose(metrics["priority"], mixed(errors), rtol=1e-4, atol=1e-6)
 
@@ -383,8 +385,8 @@ def test_a_chain_learns_the_errors_of_the_windows_it_was_given():
     """From the weights through target and loss back to the tree, against each piece alone."""
     agent = fx.q_agent("CartPole-v1", key=KEY)
     collect, stage = learner(fx.prioritized(), n=2).stages
-    rollout = collect.update(agent, collect.init(agent, KEY), None, KEY).out
-    state = stage.init_for(agent, KEY, rollout)
+    rollout = collect.update(agent, collect.init(agent, lambda: None, KEY), None, KEY).out
+    state = stage.init(agent, lambda: rollout, KEY)
     for time in range(3):
         key = jax.random.key(time)
         before = state
@@ -393,7 +395,7 @@ def test_a_chain_learns_the_errors_of_the_windows_it_was_given():
     drawn = stage.sampling.draw(sampling, state.ring, 2, jax.random.split(key)[0], (1, 4))
     data = state.ring.take(state.ring.windows(drawn.first[0], 2))
     target = fx.td_target(n=2)
-    targets = target.update(agent, target.init(agent, KEY), data, KEY).out
+    targets = target.update(agent, target.init(agent, lambda: None, KEY), data, KEY).out
     values = jax.vmap(jax.vmap(agent.action_values))(targets.observation)
     taken = np.take_along_axis(np.asarray(values), np.asarray(targets.action)[..., None], -1)
     errors = np.abs(taken[..., 0] - targets.target)[:, 0]

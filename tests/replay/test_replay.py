@@ -116,7 +116,7 @@ def test_several_updates_are_one_after_another():
     counted = []
 
     class Count(fx.Transform[fx.Transitions, fx.Transitions]):
-        def init(self, agent, key):
+        def init(self, agent, data, key):
             return jnp.zeros((), int)
 
         def update(self, agent, state, data, key):
@@ -127,7 +127,7 @@ def test_several_updates_are_one_after_another():
     stage = fx.replay(Count(), capacity=40, batch_size=4, updates_per_step=3)
     train = fx.anakin_loop(fx.chain(fx.rollout("CartPole-v1", num_envs=2, num_steps=2), stage), 2)
     state, _ = train.step(train.init(agent, KEY), 2)
-    assert int(state.algorithm[1].inner) == 6
+    assert int(jax.tree.leaves(state.algorithm["replay"].inner)[0]) == 6
     assert set(counted) == {(4, 1)}
 
 
@@ -197,7 +197,7 @@ def test_a_whole_window_is_there_before_anything_is_learned():
 def test_transitions_are_the_steps_of_the_rollout():
     agent = fx.q_agent("CartPole-v1", key=KEY)
     collect = fx.rollout(fx.TimeLimit("CartPole-v1", 7), num_envs=2, num_steps=60)
-    rollout = jax.jit(collect.update)(agent, collect.init(agent, KEY), None, KEY).out
+    rollout = jax.jit(collect.update)(agent, collect.init(agent, lambda: None, KEY), None, KEY).out
     assert bool(rollout.truncated.any())
     transitions = fx.Transitions.of(rollout)
     assert transitions.weight is None

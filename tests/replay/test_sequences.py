@@ -40,8 +40,8 @@ def transitions(seed, ends=0.3):
 
 @eqx.filter_jit
 def stepped(agent, memory, observation):
-    memory, distribution, _ = agent.step(memory, observation)
-    return memory, distribution.preferences
+    memory, output = agent.step(memory, observation, KEY)
+    return memory, output.q_values
 
 
 def step_by_step(agent, data, b):
@@ -81,7 +81,7 @@ def test_targets_are_those_step_by_step(seed, n, double):
     data = transitions(seed)
     stage = fx.td_target(update=fx.polyak(0.0), n=n, double=double, discount=0.9)
     state = eqx.tree_at(
-        lambda s: s.network, stage.init(AGENT, KEY), eqx.filter(OTHER, eqx.is_array)
+        lambda s: s.network, stage.init(AGENT, lambda: None, KEY), eqx.filter(OTHER, eqx.is_array)
     )
     out = stage.update(AGENT, state, data, KEY).out
     np.testing.assert_allclose(out.target, by_hand(data, n, 0.9, double), rtol=1e-4, atol=1e-5)
@@ -98,7 +98,7 @@ def test_the_loss_is_that_step_by_step():
     rows = [step_by_step(AGENT, data, b) for b in range(BATCH)]
     taken = [[row[1][a] for row, a in zip(rows[b], data.action[b], strict=True)] for b in range(3)]
     errors = np.abs(np.asarray(taken) - target)
-    loss, metrics = fx.q_loss()(AGENT, targets)
+    loss, metrics = fx.q_loss()(AGENT, targets, KEY)
     np.testing.assert_allclose(loss, (0.5 * errors**2 * weight[:, None]).mean(), rtol=1e-4)
     mixed = 0.9 * errors.max(-1) + 0.1 * errors.mean(-1)
     np.testing.assert_allclose(metrics["priority"], mixed, rtol=1e-4)
@@ -112,7 +112,7 @@ def test_gradients_go_back_through_memory():
         targets = fx.Targets(
             observation, data.action, target.at[:, -1].set(9.0), None, data.memory, data.resets
         )
-        return fx.q_loss()(AGENT, targets)[0]
+        return fx.q_loss()(AGENT, targets, KEY)[0]
 
     slope = jax.grad(last_alone)(data.observation)
     assert (jnp.abs(slope).max(axis=(0, 2)) > 1e-6).all()
@@ -169,10 +169,10 @@ def test_each_memory_is_the_one_after_the_step_before():
     collect = fx.rollout(fx.TimeLimit("CartPole-v1", 5), num_envs=2, num_steps=1)
     stage = fx.replay(fx.identity(), capacity=24, batch_size=4)
     train = fx.anakin_loop(fx.chain(collect, stage), 12)
-    ring = train.step(train.init(agent, KEY), 12)[0].algorithm[1].ring
+    ring = train.step(train.init(agent, KEY), 12)[0].algorithm["replay"].ring
     assert bool(ring.steps.truncated.any())
     for place in range(2 * 11):
-        expected, _, _ = agent.step(ring.memories[place], ring.steps.observation[place])
+        expected, _ = agent.step(ring.memories[place], ring.steps.observation[place], KEY)
         if ring.steps.done[place]:
             expected = agent.initial_memory()
         np.testing.assert_allclose(ring.memories[place + 2], expected, rtol=1e-4, atol=1e-6)
@@ -182,7 +182,7 @@ def test_an_agent_without_memory_stores_none():
     agent = fx.q_agent("CartPole-v1", key=KEY)
     collect = fx.rollout("CartPole-v1", num_envs=2, num_steps=4)
     stage = fx.replay(fx.identity(), capacity=24, batch_size=4)
-    state = fx.anakin_loop(fx.chain(collect, stage), 1).init(agent, KEY).algorithm[1]
+    state = fx.anakin_loop(fx.chain(collect, stage), 1).init(agent, KEY).algorithm["replay"]
     assert jax.tree.leaves(state.ring.memories) == []
     # Six fields, a position, a count.
     assert len(jax.tree.leaves(state)) == 8
@@ -270,16 +270,17 @@ def test_an_agent_with_memory_learns_from_what_it_remembered():
     forgotten = eqx.tree_at(lambda d: d.memory, data, None)
     stage = fx.td_target()
     with pytest.raises(fx.WiringError, match="td_target: data: wanted data with the agent's"):
-        stage.update(AGENT, stage.init(AGENT, KEY), forgotten, KEY)
+        stage.update(AGENT, stage.init(AGENT, lambda: None, KEY), forgotten, KEY)
     with pytest.raises(fx.WiringError, match="q_loss: data: wanted data with the agent's"):
-        fx.q_loss()(AGENT, fx.Targets(data.observation, data.action, data.reward))
+        fx.q_loss()(AGENT, fx.Targets(data.observation, data.action, data.reward), KEY)
 
 
 def test_an_agent_that_values_no_actions_is_refused():
     agent = fx.gru_actor_critic("CartPole-v1", key=KEY, width=4)
     with pytest.raises(fx.WiringError, match=r"td_target: agent: wanted.*fx\.gru_q_agent"):
         run(fx.td_target(), agent, length=2)
-    assert isinstance(agent.step(agent.initial_memory(), jnp.zeros(4))[1], distrax.Categorical)
+    output = agent.step(agent.initial_memory(), jnp.zeros(4), KEY)[1]
+    assert isinstance(output.distribution, distrax.Categorical)
 
 
 def test_a_memory_can_be_left_out():

@@ -91,7 +91,7 @@ def n_step(data, n, discount, ahead):
 def computed(data, agent=AGENT, target=OTHER, key=KEY, **options):
     stage = fx.deterministic_target(update=fx.polyak(0.0), **options)
     state = eqx.tree_at(
-        lambda s: s.network, stage.init(agent, KEY), eqx.filter(target, eqx.is_array)
+        lambda s: s.network, stage.init(agent, lambda: None, KEY), eqx.filter(target, eqx.is_array)
     )
     return stage.update(agent, state, data, key)
 
@@ -130,7 +130,7 @@ def smoothed_actions(noise, clip, number=2000):
     agent = eqx.tree_at(lambda a: a.actor, agent, lambda features: jnp.array([0.0, 10.0]))
     data = jax.tree.map(lambda x: jnp.repeat(x[:1, :1], number, 0), transitions(0, ends=0.0))
     stage = fx.deterministic_target(noise=noise, clip=clip, discount=1.0)
-    out = stage.update(agent, stage.init(agent, KEY), data, KEY).out
+    out = stage.update(agent, stage.init(agent, lambda: None, KEY), data, KEY).out
     return np.asarray(out.target - data.reward)[:, 0]
 
 
@@ -156,7 +156,7 @@ def test_smoothed_actions_stay_within_the_bounds():
     agent = eqx.tree_at(lambda a: a.actor, agent, lambda features: jnp.array([10.0, -10.0]))
     data = transitions(3, ends=0.0)
     stage = fx.deterministic_target(noise=1.0, clip=5.0, discount=1.0)
-    out = stage.update(agent, stage.init(agent, KEY), data, KEY).out
+    out = stage.update(agent, stage.init(agent, lambda: None, KEY), data, KEY).out
     assert float((out.target - data.reward).max()) <= 1.0 + 1e-5
 
 
@@ -164,19 +164,19 @@ def test_a_gradient_step_takes_its_targets_for_constants():
     data, loss = transitions(1), fx.critic_loss()
     learn = fx.minimize(loss, optax.sgd(1.0))
     step = fx.chain(fx.deterministic_target(noise=0.2), learn)
-    moved = step.update(AGENT, step.init(AGENT, KEY), data, KEY).agent
+    moved = step.update(AGENT, step.init(AGENT, lambda: None, KEY), data, KEY).agent
     # With a chain of one stage, that stage gets the same key.
     alone = fx.chain(fx.deterministic_target(noise=0.2))
-    targets = alone.update(AGENT, alone.init(AGENT, KEY), data, KEY).out
+    targets = alone.update(AGENT, alone.init(AGENT, lambda: None, KEY), data, KEY).out
     constant = eqx.tree_at(lambda t: t.target, targets, np.asarray(targets.target))
-    gradient = jax.grad(lambda agent: loss(agent, constant)[0])(AGENT)
+    gradient = jax.grad(lambda agent: loss(agent, constant, KEY)[0])(AGENT)
     for new, old, slope in zip(*map(jax.tree.leaves, (moved, AGENT, gradient)), strict=True):
         np.testing.assert_allclose(new, old - slope, rtol=1e-4, atol=1e-6)
 
 
 def test_delayed_targets_follow_in_every_second_update():
     stage = fx.deterministic_target(update=fx.polyak(0.25, period=2))
-    state, data = stage.init(AGENT, KEY), transitions(2)
+    state, data = stage.init(AGENT, lambda: None, KEY), transitions(2)
     online = jax.tree.map(lambda x: x + 1.0, AGENT)
     moved = []
     for _ in range(4):
@@ -195,7 +195,7 @@ def learnt(seed=4):
 def test_the_critics_loss_is_that_by_hand(num_critics):
     agent, data = made(0, num_critics=num_critics), learnt()
     each = values(agent, np.asarray(data.observation), np.asarray(data.action))
-    loss, metrics = fx.critic_loss()(agent, data)
+    loss, metrics = fx.critic_loss()(agent, data, KEY)
     wanted = sum(((value - np.asarray(data.target)) ** 2).mean() / 2 for value in each)
     assert len(each) == num_critics
     np.testing.assert_allclose(loss, wanted, rtol=1e-5)
@@ -207,7 +207,7 @@ def test_the_critics_loss_counts_windows_by_their_weights_and_reports_what_is_le
     data = dataclasses.replace(learnt(), weight=jnp.asarray(weight))
     each = values(agent, np.asarray(data.observation), np.asarray(data.action))
     errors = np.abs(each - np.asarray(data.target))
-    loss, metrics = fx.critic_loss()(agent, data)
+    loss, metrics = fx.critic_loss()(agent, data, KEY)
     wanted = sum((weight[:, None] * error**2).mean() / 2 for error in errors)
     np.testing.assert_allclose(loss, wanted, rtol=1e-5)
     apart = errors.mean(0)
@@ -221,7 +221,7 @@ def test_weights_come_with_targets(target):
     agent = fx.soft_actor_critic(SPACES, key=KEY, widths=(4,))
     agent = agent if target.name == "soft_target" else AGENT
     data = dataclasses.replace(transitions(0), weight=jnp.arange(float(BATCH)))
-    out = target.update(agent, target.init(agent, KEY), data, KEY).out
+    out = target.update(agent, target.init(agent, lambda: None, KEY), data, KEY).out
     np.testing.assert_array_equal(out.weight, data.weight)
 
 
@@ -229,7 +229,9 @@ def test_the_actors_loss_is_that_by_hand():
     data = learnt()
     observation = np.asarray(data.observation)
     wanted = -values(AGENT, observation, acts(AGENT, observation))[0].mean()
-    np.testing.assert_allclose(fx.deterministic_policy_loss()(AGENT, data)[0], wanted, rtol=1e-4)
+    np.testing.assert_allclose(
+        fx.deterministic_policy_loss()(AGENT, data, KEY)[0], wanted, rtol=1e-4
+    )
 
 
 def test_the_actors_gradient_is_the_chain_rule():
@@ -237,7 +239,7 @@ def test_the_actors_gradient_is_the_chain_rule():
     data = learnt()
 
     def loss(agent):
-        return fx.deterministic_policy_loss()(agent, data)[0]
+        return fx.deterministic_policy_loss()(agent, data, KEY)[0]
 
     gradient = jax.grad(loss)(AGENT)
     for leaf in jax.tree.leaves(gradient.critic):
@@ -257,12 +259,12 @@ def test_the_actors_gradient_is_the_chain_rule():
 @pytest.mark.parametrize(
     ("stage", "own"),
     [
-        (fx.minimize(fx.critic_loss(), optax.adam(0.1), where=critic), "critic"),
-        (fx.minimize(fx.deterministic_policy_loss(), optax.adam(0.1), where=actor), "actor"),
+        (fx.minimize(fx.critic_loss(), optax.adam(0.1), part="critic"), "critic"),
+        (fx.minimize(fx.deterministic_policy_loss(), optax.adam(0.1), part="actor"), "actor"),
     ],
 )
 def test_each_optimizer_touches_only_its_own_part(stage, own):
-    agent = stage.update(AGENT, stage.init(AGENT, KEY), learnt(), KEY).agent
+    agent = stage.update(AGENT, stage.init(AGENT, lambda: None, KEY), learnt(), KEY).agent
     for part in ("actor", "critic"):
         pairs = zip(*(jax.tree.leaves(getattr(a, part)) for a in (agent, AGENT)), strict=True)
         same = [np.array_equal(new, old) for new, old in pairs]
@@ -271,7 +273,8 @@ def test_each_optimizer_touches_only_its_own_part(stage, own):
 
 def test_it_acts_as_its_actor_does_and_values_as_the_smaller_critic():
     observation = np.array([0.3, -0.2, 0.9], np.float32)
-    memory, distribution, value = AGENT.step(AGENT.initial_memory(), observation)
+    memory, output = AGENT.step(AGENT.initial_memory(), observation, KEY)
+    distribution, value = output.distribution, output.value
     action = acts(AGENT, observation)
     assert memory is None
     np.testing.assert_allclose(distribution.mode(), action, rtol=1e-5)
@@ -279,14 +282,16 @@ def test_it_acts_as_its_actor_does_and_values_as_the_smaller_critic():
     assert float(distribution.log_prob(distribution.mode())) == 0.0
     assert float(distribution.log_prob(distribution.mode() + 0.1)) == -np.inf
     np.testing.assert_allclose(value, values(AGENT, observation, action).min(), rtol=1e-4)
-    _, distributions, value = AGENT.unroll(None, observation[None], jnp.zeros(1, bool))
-    assert value.shape == (1,)
-    np.testing.assert_allclose(jax.vmap(lambda d: d.mode())(distributions)[0], action, rtol=1e-5)
+    _, outputs = AGENT.unroll(None, observation[None], jnp.zeros(1, bool), KEY)
+    assert outputs.value.shape == (1,)
+    np.testing.assert_allclose(
+        jax.vmap(lambda d: d.mode())(outputs.distribution)[0], action, rtol=1e-5
+    )
 
 
 def bad_agent(agent):
     stage = fx.deterministic_target()
-    return stage.update(agent, stage.init(agent, KEY), transitions(0), KEY)
+    return stage.update(agent, stage.init(agent, lambda: None, KEY), transitions(0), KEY)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +313,7 @@ def bad_agent(agent):
             r"deterministic_target: agent.*fx\.deterministic_actor_critic",
         ),
         (
-            lambda: fx.critic_loss()(fx.mlp_actor_critic(SPACES, key=KEY), learnt()),
+            lambda: fx.critic_loss()(fx.mlp_actor_critic(SPACES, key=KEY), learnt(), KEY),
             fx.WiringError,
             r"critic_loss: agent.*fx\.deterministic_actor_critic",
         ),
@@ -342,9 +347,9 @@ def test_each_float_costs_no_compilation():
     def run(x):
         inner = fx.chain(
             fx.deterministic_target(discount=x, noise=x, clip=x, update=fx.polyak(x, period=2)),
-            critic=fx.minimize(fx.critic_loss(), optax.adam(x), where=critic),
+            critic=fx.minimize(fx.critic_loss(), optax.adam(x), part="critic"),
             actor=fx.every(
-                2, fx.minimize(fx.deterministic_policy_loss(), optax.adam(x), where=actor)
+                2, fx.minimize(fx.deterministic_policy_loss(), optax.adam(x), part="actor")
             ),
         )
         algorithm = fx.chain(

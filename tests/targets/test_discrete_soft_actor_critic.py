@@ -1,4 +1,4 @@
-"""Soft actor-critic where actions are choices: targets and losses against numpy."""
+"""Discrete SAC: targets and losses against numpy."""
 
 import equinox as eqx
 import jax
@@ -75,13 +75,12 @@ def outlook(agent, judge, observation):
 
 def computed(data, key=KEY, **options):
     stage = fx.soft_target(update=fx.polyak(0.0), **options)
-    state = eqx.tree_at(lambda s: s.network, stage.init(AGENT, KEY), OTHER.critic)
+    state = eqx.tree_at(lambda s: s.network, stage.init(AGENT, lambda: None, KEY), OTHER.critic)
     return stage.update(AGENT, state, data, key).out
 
 
-def keyed(seed=4):
-    keys = jax.random.split(jax.random.key(seed), BATCH * TIME).reshape(BATCH, TIME)
-    return fx.KeyedTargets(computed(transitions(seed)), keys)
+def learnt(seed=4):
+    return computed(transitions(seed))
 
 
 @settings(max_examples=30, deadline=None)
@@ -113,18 +112,20 @@ def test_the_critics_loss_is_that_by_hand():
     picked = np.asarray(data.action)[None, ..., None]
     taken = np.take_along_axis(values(AGENT, data.observation), picked, -1)[..., 0]
     wanted = (0.5 * (taken - np.asarray(data.target)) ** 2).mean((1, 2)).sum()
-    np.testing.assert_allclose(fx.critic_loss()(AGENT, data)[0], wanted, rtol=1e-5)
+    np.testing.assert_allclose(fx.critic_loss()(AGENT, data, KEY)[0], wanted, rtol=1e-5)
 
 
 def test_the_policys_loss_and_its_gradient_are_those_by_hand():
     """The gradient by differences of the actor's last biases; the other parts get none."""
-    data = keyed()
+    data = learnt()
 
     def loss(agent):
-        worth, entropy = outlook(agent, AGENT, data.targets.observation)
+        worth, entropy = outlook(agent, AGENT, data.observation)
         return (-worth - TEMPERATURE * entropy).mean()
 
-    found, gradient = jax.value_and_grad(lambda agent: fx.soft_policy_loss()(agent, data)[0])(AGENT)
+    found, gradient = jax.value_and_grad(lambda agent: fx.soft_policy_loss()(agent, data, KEY)[0])(
+        AGENT
+    )
     np.testing.assert_allclose(found, loss(AGENT), rtol=1e-5)
     bias = AGENT.actor.layers[-1].bias
     for i, own in enumerate(gradient.actor.layers[-1].bias):
@@ -137,15 +138,15 @@ def test_the_policys_loss_and_its_gradient_are_those_by_hand():
         np.testing.assert_array_equal(leaf, 0.0)
 
 
-@pytest.mark.parametrize("fraction", [0.98, 0.2])
-def test_the_temperatures_loss_is_that_by_hand(fraction):
-    data = keyed()
-    entropy = outlook(AGENT, AGENT, data.targets.observation)[1].mean()
-    loss = fx.temperature_loss(entropy_fraction=fraction)
-    (found, metrics), gradient = jax.value_and_grad(lambda agent: loss(agent, data), has_aux=True)(
-        AGENT
-    )
-    wanted = TEMPERATURE * (entropy - fraction * np.log(CHOICES))
+@pytest.mark.parametrize("target", [None, 0.3])
+def test_the_temperatures_loss_is_that_by_hand(target):
+    data = learnt()
+    entropy = outlook(AGENT, AGENT, data.observation)[1].mean()
+    loss = fx.temperature_loss(target_entropy=target)
+    (found, metrics), gradient = jax.value_and_grad(
+        lambda agent: loss(agent, data, KEY), has_aux=True
+    )(AGENT)
+    wanted = TEMPERATURE * (entropy - (0.5 * np.log(CHOICES) if target is None else target))
     np.testing.assert_allclose(found, wanted, rtol=1e-4)
     np.testing.assert_allclose(metrics["policy_entropy"], entropy, rtol=1e-4)
     assert float(gradient.log_temperature) != 0.0
@@ -155,7 +156,8 @@ def test_the_temperatures_loss_is_that_by_hand(fraction):
 
 def test_it_acts_by_its_probabilities():
     observation = jnp.array([0.3, -0.2, 0.9])
-    _, distribution, value = AGENT.step(AGENT.initial_memory(), observation)
+    _, output = AGENT.step(AGENT.initial_memory(), observation, KEY)
+    distribution, value = output.distribution, output.value
     chances = probabilities(AGENT, observation)
     np.testing.assert_allclose(distribution.probs, chances, rtol=1e-4)
     assert int(distribution.mode()) == chances.argmax()
@@ -166,36 +168,36 @@ def test_it_acts_by_its_probabilities():
 @pytest.mark.parametrize("num_critics", [1, 3])
 def test_any_number_of_critics_will_do(num_critics):
     agent = made(0, num_critics)
-    assert agent.choice_values(jnp.zeros(3)).shape == (num_critics, CHOICES)
+    assert agent.q_values(jnp.zeros(3), KEY).shape == (num_critics, CHOICES)
 
 
 def test_images_are_seen():
     spaces = (fx.Box(0.0, 1.0, (8, 8, 3)), fx.Discrete(2))
     agent = fx.soft_actor_critic(spaces, key=KEY, widths=(4,))
-    assert agent.choice_values(jnp.zeros((8, 8, 3))).shape == (2, 2)
+    assert agent.q_values(jnp.zeros((8, 8, 3)), KEY).shape == (2, 2)
 
 
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
         (
-            lambda: fx.temperature_loss(entropy_fraction=1.5),
+            lambda: fx.temperature_loss(target_entropy=jnp.nan),
             fx.HyperparameterError,
-            r"temperature_loss: entropy_fraction: wanted a number in \[0, 1\]",
+            r"temperature_loss: target_entropy: wanted a number",
         ),
         (
             lambda: fx.minimize(fx.deterministic_policy_loss(), optax.sgd(0.1)).update(
-                AGENT, (), keyed().targets, KEY
+                AGENT, (), learnt(), KEY
             ),
             fx.WiringError,
-            r"deterministic_policy_loss: agent: wanted a policy with real-valued actions",
+            r"deterministic_policy_loss: agent: wanted an agent with policy.*for continuous actions",
         ),
         (
             lambda: fx.deterministic_target().update(
-                AGENT, fx.deterministic_target().init(AGENT, KEY), transitions(0), KEY
+                AGENT, fx.deterministic_target().init(AGENT, lambda: None, KEY), transitions(0), KEY
             ),
             fx.WiringError,
-            r"deterministic_target: agent: wanted an agent whose policy is deterministic",
+            r"deterministic_target: agent: wanted an agent with policy.*for continuous actions",
         ),
     ],
 )

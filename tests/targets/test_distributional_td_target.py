@@ -102,7 +102,7 @@ def computed(kind, data, agents=None, **options):
     agent, other = agents or AGENTS[kind]
     stage = fx.distributional_td_target(update=fx.polyak(0.0), **options)
     state = eqx.tree_at(
-        lambda s: s.network, stage.init(agent, KEY), eqx.filter(other, eqx.is_array)
+        lambda s: s.network, stage.init(agent, lambda: None, KEY), eqx.filter(other, eqx.is_array)
     )
     return stage.update(agent, state, data, KEY)
 
@@ -135,7 +135,7 @@ def test_a_time_limit_does_not_stop_bootstrapping(kind):
 def test_the_target_network_follows_as_told():
     stage = fx.distributional_td_target(update=fx.periodic(3))
     first, _ = AGENTS["quantile"]
-    state, data = stage.init(first, KEY), transitions(2)
+    state, data = stage.init(first, lambda: None, KEY), transitions(2)
     copied = []
     for update in range(7):
         agent = jax.tree.map(lambda x, update=update: x + update, first)
@@ -170,7 +170,7 @@ def test_the_categorical_loss_is_that_by_hand(scale):
         wanted = projected(data.atoms[place], data.probabilities[place])
         assert wanted.sum() == pytest.approx(1.0, rel=1e-5)
         losses[place], means[place] = -wanted @ np.log(own), atoms @ own
-    loss, metrics = fx.categorical_loss()(agent, data)
+    loss, metrics = fx.categorical_loss()(agent, data, KEY)
     np.testing.assert_allclose(loss, losses.mean(), rtol=1e-5)
     np.testing.assert_allclose(metrics["action_value"], means.mean(), rtol=1e-5, atol=1e-6)
 
@@ -193,7 +193,7 @@ def test_the_quantile_loss_is_that_by_hand(huber):
                     size = error**2 / 2 if size <= huber else far
                 losses[place] += abs(fraction - (error < 0)) * size / ATOMS
         means[place] = own.mean()
-    loss, metrics = fx.quantile_loss(huber=huber)(agent, data)
+    loss, metrics = fx.quantile_loss(huber=huber)(agent, data, KEY)
     np.testing.assert_allclose(loss, losses.mean(), rtol=1e-5)
     np.testing.assert_allclose(metrics["action_value"], means.mean(), rtol=1e-5)
 
@@ -214,8 +214,8 @@ def learnt(agent, loss, rewards, steps=1500):
         step = stage.update(agent, state, data, KEY)
         return (step.agent, step.state), None
 
-    (agent, _), _ = jax.lax.scan(step, (agent, stage.init(agent, KEY)), length=steps)
-    return agent.return_distributions(jnp.zeros(2))
+    (agent, _), _ = jax.lax.scan(step, (agent, stage.init(agent, lambda: None, KEY)), length=steps)
+    return agent.step(None, jnp.zeros(2), KEY)[1].return_distribution
 
 
 REWARDS = np.array([-1.5, 0.25, 0.25, 2.0], np.float32)
@@ -241,15 +241,16 @@ def test_quantiles_learn_where_they_lie():
 def test_its_policy_is_the_action_of_the_highest_mean(kind):
     agent, _ = AGENTS[kind]
     observation = jnp.array([0.3, -0.2])
-    memory, policy, value = agent.step(agent.initial_memory(), observation)
+    memory, output = agent.step(agent.initial_memory(), observation, KEY)
+    policy, value = output.distribution, output.value
     atoms, probabilities, best = distribution(kind, agent, observation)
     assert memory is None
     assert int(policy.mode()) == best
     assert float(value) == pytest.approx(atoms @ probabilities, rel=1e-5)
-    assert agent.action_values(observation).shape == (ACTIONS,)
-    _, policies, values = agent.unroll(None, observation[None], jnp.zeros(1, bool))
-    np.testing.assert_allclose(values, value[None], rtol=1e-5)
-    assert policies.preferences.shape == (1, ACTIONS)
+    assert output.q_values.shape == (ACTIONS,)
+    _, outputs = agent.unroll(None, observation[None], jnp.zeros(1, bool), KEY)
+    np.testing.assert_allclose(outputs.value, value[None], rtol=1e-5)
+    assert outputs.q_values.shape == (1, ACTIONS)
 
 
 def test_returns_know_their_atoms_and_their_mean():
@@ -263,7 +264,7 @@ def test_returns_know_their_atoms_and_their_mean():
 
 
 def update_of(stage, agent):
-    return stage.update(agent, stage.init(agent, KEY), transitions(0), KEY)
+    return stage.update(agent, stage.init(agent, lambda: None, KEY), transitions(0), KEY)
 
 
 @pytest.mark.parametrize(
@@ -292,15 +293,15 @@ def update_of(stage, agent):
         (
             lambda: update_of(fx.distributional_td_target(), fx.q_agent(SPACES, key=KEY)),
             fx.WiringError,
-            r"distributional_td_target: agent.*got a QAgent.*fx\.categorical_q_agent",
+            r"distributional_td_target: agent.*got one whose output, a QOutput, lacks return_distribution.*fx\.categorical_q_agent",
         ),
         (
-            lambda: fx.categorical_loss()(AGENTS["quantile"][0], random_targets(0)),
+            lambda: fx.categorical_loss()(AGENTS["quantile"][0], random_targets(0), KEY),
             fx.WiringError,
             r"categorical_loss: agent.*got one that gives QuantileReturns.*fx\.quantile_loss",
         ),
         (
-            lambda: fx.quantile_loss()(AGENTS["categorical"][0], random_targets(0)),
+            lambda: fx.quantile_loss()(AGENTS["categorical"][0], random_targets(0), KEY),
             fx.WiringError,
             r"quantile_loss: agent.*got one that gives CategoricalReturns.*fx\.categorical_loss",
         ),

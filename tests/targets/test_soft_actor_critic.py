@@ -1,4 +1,4 @@
-"""Soft targets, the losses of policy and temperature, and the chance in them, against numpy."""
+"""SAC's targets, its policy and temperature losses, and what they draw, against numpy."""
 
 import equinox as eqx
 import jax
@@ -96,14 +96,14 @@ def drawn(agent, observation, keys):
     """What the policy draws; that its draws have its distribution is tested below."""
 
     def one(observation, key):
-        return agent.distribution(observation).sample(seed=key)
+        return agent.policy(observation, key).sample(seed=key)
 
     return np.asarray(jax.vmap(jax.vmap(one))(jnp.asarray(observation), keys))
 
 
 def computed(data, agent=AGENT, target=OTHER, key=KEY, **options):
     stage = fx.soft_target(update=fx.polyak(0.0), **options)
-    state = eqx.tree_at(lambda s: s.network, stage.init(agent, KEY), target.critic)
+    state = eqx.tree_at(lambda s: s.network, stage.init(agent, lambda: None, KEY), target.critic)
     return stage.update(agent, state, data, key)
 
 
@@ -153,19 +153,19 @@ def test_each_step_and_each_key_draws_for_itself():
 def test_a_gradient_step_takes_its_targets_for_constants():
     data, loss = transitions(1), fx.critic_loss()
     step = fx.chain(fx.soft_target(), fx.minimize(loss, optax.sgd(1.0)))
-    moved = step.update(AGENT, step.init(AGENT, KEY), data, KEY).agent
+    moved = step.update(AGENT, step.init(AGENT, lambda: None, KEY), data, KEY).agent
     # With a chain of one stage, that stage gets the same key.
     alone = fx.chain(fx.soft_target())
-    targets = alone.update(AGENT, alone.init(AGENT, KEY), data, KEY).out
+    targets = alone.update(AGENT, alone.init(AGENT, lambda: None, KEY), data, KEY).out
     constant = eqx.tree_at(lambda t: t.target, targets, np.asarray(targets.target))
-    gradient = jax.grad(lambda agent: loss(agent, constant)[0])(AGENT)
+    gradient = jax.grad(lambda agent: loss(agent, constant, KEY)[0])(AGENT)
     for new, old, slope in zip(*map(jax.tree.leaves, (moved, AGENT, gradient)), strict=True):
         np.testing.assert_allclose(new, old - slope, rtol=1e-4, atol=1e-6)
 
 
 def test_target_critics_follow():
     stage = fx.soft_target(update=fx.polyak(0.25))
-    state = stage.init(AGENT, KEY)
+    state = stage.init(AGENT, lambda: None, KEY)
     moved = jax.tree.map(lambda x: x + 1.0, AGENT)
     state = stage.update(moved, state, transitions(3), KEY).state
     assert jax.tree.structure(state.network) == jax.tree.structure(AGENT.critic)
@@ -173,51 +173,53 @@ def test_target_critics_follow():
         np.testing.assert_allclose(new, old + 0.25, rtol=1e-5)
 
 
-def keyed(seed=4):
-    targets = computed(transitions(seed)).out
-    keys = jax.random.split(jax.random.key(seed), BATCH * TIME).reshape(BATCH, TIME)
-    return fx.KeyedTargets(targets, keys)
+def learnt(seed=4):
+    return computed(transitions(seed)).out
+
+
+# What a loss called with KEY draws with: its forward pass has a key of its own, each step one.
+KEYS = jax.random.split(jax.random.fold_in(KEY, 0), BATCH * TIME).reshape(BATCH, TIME)
 
 
 def test_the_policys_loss_is_that_by_hand():
-    data = keyed()
-    observation = np.asarray(data.targets.observation)
-    action = drawn(AGENT, observation, data.keys)
+    data = learnt()
+    observation = np.asarray(data.observation)
+    action = drawn(AGENT, observation, KEYS)
     wanted = TEMPERATURE * log_prob(AGENT, observation, action) - least(AGENT, observation, action)
-    np.testing.assert_allclose(fx.soft_policy_loss()(AGENT, data)[0], wanted.mean(), rtol=1e-3)
+    np.testing.assert_allclose(fx.soft_policy_loss()(AGENT, data, KEY)[0], wanted.mean(), rtol=1e-3)
 
 
-@pytest.mark.parametrize("per_number", [-1.0, 0.5])
-def test_the_temperatures_loss_is_that_by_hand(per_number):
-    data = keyed()
-    observation = np.asarray(data.targets.observation)
-    entropy = -log_prob(AGENT, observation, drawn(AGENT, observation, data.keys)).mean()
-    wanted = 2 * per_number + np.log(HALF).sum()
-    loss, metrics = fx.temperature_loss(entropy_per_number=per_number)(AGENT, data)
+@pytest.mark.parametrize("target", [None, -3.0, 1.0])
+def test_the_temperatures_loss_is_that_by_hand(target):
+    data = learnt()
+    observation = np.asarray(data.observation)
+    entropy = -log_prob(AGENT, observation, drawn(AGENT, observation, KEYS)).mean()
+    wanted = (-2.0 if target is None else target) + np.log(HALF).sum()
+    loss, metrics = fx.temperature_loss(target_entropy=target)(AGENT, data, KEY)
     np.testing.assert_allclose(loss, TEMPERATURE * (entropy - wanted), rtol=1e-3)
     np.testing.assert_allclose(metrics["temperature"], TEMPERATURE, rtol=1e-5)
     np.testing.assert_allclose(metrics["policy_entropy"], entropy, rtol=1e-3)
 
 
 def test_the_temperature_rises_where_there_is_too_little_entropy():
-    def moved(per_number):
-        loss = fx.temperature_loss(entropy_per_number=per_number)
-        stage = fx.minimize(loss, optax.sgd(0.1), where=log_temperature)
-        agent = stage.update(AGENT, stage.init(AGENT, KEY), keyed(), KEY).agent
+    def moved(target):
+        loss = fx.temperature_loss(target_entropy=target)
+        stage = fx.minimize(loss, optax.sgd(0.1), part="log_temperature")
+        agent = stage.update(AGENT, stage.init(AGENT, lambda: None, KEY), learnt(), KEY).agent
         return float(agent.log_temperature - AGENT.log_temperature)
 
-    assert moved(0.69) > 0 > moved(-5.0)
+    assert moved(1.38) > 0 > moved(-10.0)
 
 
 def test_the_policys_gradient_goes_through_its_actions():
     """By differences of the actor's last biases; the other parts get none."""
-    data = keyed()
-    observation = np.asarray(data.targets.observation)
-    gradient = jax.grad(lambda agent: fx.soft_policy_loss()(agent, data)[0])(AGENT)
+    data = learnt()
+    observation = np.asarray(data.observation)
+    gradient = jax.grad(lambda agent: fx.soft_policy_loss()(agent, data, KEY)[0])(AGENT)
 
     def loss(bias):
         agent = eqx.tree_at(lambda a: a.actor.layers[-1].bias, AGENT, bias)
-        action = drawn(agent, observation, data.keys)
+        action = drawn(agent, observation, KEYS)
         worth = least(AGENT, observation, action)
         return (TEMPERATURE * log_prob(agent, observation, action) - worth).mean()
 
@@ -230,25 +232,23 @@ def test_the_policys_gradient_goes_through_its_actions():
 
 
 def test_the_temperatures_loss_teaches_nothing_else():
-    gradient = jax.grad(lambda agent: fx.temperature_loss()(agent, keyed())[0])(AGENT)
+    gradient = jax.grad(lambda agent: fx.temperature_loss()(agent, learnt(), KEY)[0])(AGENT)
     assert float(gradient.log_temperature) != 0.0
     for leaf in jax.tree.leaves((gradient.actor, gradient.critic)):
         np.testing.assert_array_equal(leaf, 0.0)
 
 
 STAGES = {
-    "critic": fx.minimize(fx.critic_loss(), optax.adam(0.1), where=critic),
-    "actor": fx.with_keys(fx.minimize(fx.soft_policy_loss(), optax.adam(0.1), where=actor)),
-    "log_temperature": fx.with_keys(
-        fx.minimize(fx.temperature_loss(), optax.adam(0.1), where=log_temperature)
-    ),
+    "critic": fx.minimize(fx.critic_loss(), optax.adam(0.1), part="critic"),
+    "actor": fx.minimize(fx.soft_policy_loss(), optax.adam(0.1), part="actor"),
+    "log_temperature": fx.minimize(fx.temperature_loss(), optax.adam(0.1), part="log_temperature"),
 }
 
 
 @pytest.mark.parametrize("own", list(STAGES))
 def test_each_optimizer_touches_only_its_own_part(own):
-    stage, data = STAGES[own], keyed().targets
-    step = stage.update(AGENT, stage.init(AGENT, KEY), data, KEY)
+    stage, data = STAGES[own], learnt()
+    step = stage.update(AGENT, stage.init(AGENT, lambda: None, KEY), data, KEY)
     assert step.out is data
     for part in STAGES:
         pairs = zip(*(jax.tree.leaves(getattr(a, part)) for a in (step.agent, AGENT)), strict=True)
@@ -257,23 +257,34 @@ def test_each_optimizer_touches_only_its_own_part(own):
 
 
 @pytest.mark.parametrize("key", [KEY, jax.random.PRNGKey(0)])
-def test_each_step_and_each_stage_has_a_key_of_its_own(key):
+def test_each_forward_pass_and_each_stage_has_a_key_of_its_own(key):
     seen = []
 
-    @fx.agent_transform
-    def look(agent, data: fx.KeyedTargets) -> fx.KeyedTargets:
-        seen.append(jax.vmap(jax.vmap(lambda key: jax.random.bits(key)))(data.keys))
-        return data
+    def look(agent, data, key):
+        seen.append(int(jax.random.bits(key)))
+        return agent.log_temperature
 
-    twice = fx.chain(fx.with_keys(look()), fx.with_keys(look()))
-    twice.update(AGENT, twice.init(AGENT, key), keyed().targets, key)
-    assert np.shape(seen) == (2, BATCH, TIME)
-    assert len(np.unique(seen)) == 2 * BATCH * TIME
+    def look_again(agent, data, key):
+        return look(agent, data, key)
+
+    @fx.loss_term(look)
+    def first(evaluated: jax.Array, data: fx.Targets) -> fx.Scalar:
+        return evaluated
+
+    @fx.loss_term(look_again)
+    def second(evaluated: jax.Array, data: fx.Targets) -> fx.Scalar:
+        return evaluated
+
+    stage = fx.minimize(first() + second(), optax.sgd(0.1), part="log_temperature")
+    twice = fx.chain(a=stage, b=stage)
+    twice.update(AGENT, twice.init(AGENT, lambda: None, key), learnt(), key)
+    assert len(set(seen)) == len(seen) == 4
 
 
 def test_it_draws_from_the_gaussian_that_its_actor_gives():
     observation = np.array([0.3, -0.2, 0.9], np.float32)
-    _, distribution, value = AGENT.step(AGENT.initial_memory(), observation)
+    _, output = AGENT.step(AGENT.initial_memory(), observation, KEY)
+    distribution, value = output.distribution, output.value
     actions, log_probs = distribution.sample_and_log_prob(seed=KEY, sample_shape=2000)
     mean, deviation = gaussian(AGENT, observation)
     unsquashed = np.arctanh((np.asarray(actions) - CENTER) / HALF)
@@ -288,14 +299,14 @@ def test_it_draws_from_the_gaussian_that_its_actor_gives():
 
 @pytest.mark.parametrize(("given", "scale"), [(-100.0, np.exp(-20.0)), (100.0, np.exp(2.0))])
 def test_deviations_are_kept_in_their_range(given, scale):
-    distribution = AGENT.policy(jnp.array([0.0, 0.0, given, given]))
+    distribution = AGENT.policy_head(jnp.array([0.0, 0.0, given, given]))
     found = distribution.distribution._normal.scale
     np.testing.assert_allclose(found, scale, rtol=1e-5)
 
 
 def bad_agent(agent):
     stage = fx.soft_target()
-    return stage.update(agent, stage.init(agent, KEY), transitions(0), KEY)
+    return stage.update(agent, stage.init(agent, lambda: None, KEY), transitions(0), KEY)
 
 
 @pytest.mark.parametrize(
@@ -333,18 +344,6 @@ def bad_agent(agent):
             fx.HyperparameterError,
             "soft_actor_critic: temperature",
         ),
-        (
-            lambda: fx.chain(
-                fx.soft_target(), fx.minimize(fx.soft_policy_loss(), optax.adam(0.1), where=actor)
-            ),
-            fx.WiringError,
-            r"wanted KeyedTargets.*fx\.with_keys",
-        ),
-        (
-            lambda: fx.KeyedTargets(keyed().targets, keyed().keys[0]),
-            fx.WiringError,
-            "KeyedTargets: keys",
-        ),
     ],
 )
 def test_bad_input_is_told_so(make, error, message):
@@ -358,10 +357,10 @@ def test_each_float_costs_no_compilation():
     agent = fx.soft_actor_critic("Pendulum-v1", key=KEY, widths=(4,))
 
     def run(x):
-        price = fx.temperature_loss(entropy_per_number=x)
+        alpha_loss = fx.temperature_loss(target_entropy=x)
         inner = fx.chain(
             fx.soft_target(discount=x, update=fx.polyak(x)),
-            fx.with_keys(fx.minimize(price, optax.adam(x), where=log_temperature)),
+            fx.minimize(alpha_loss, optax.adam(x), part="log_temperature"),
         )
         algorithm = fx.chain(
             fx.rollout("Pendulum-v1", num_envs=1, num_steps=2),

@@ -14,6 +14,12 @@ import lerax_fx as fx
 KEY = jax.random.key(0)
 BATCH, TIME, ACTIONS = 3, 5, 4
 SPACES = (fx.Box(-1.0, 1.0, (2,)), fx.Discrete(ACTIONS))
+
+
+def q_values(agent, observation):
+    return agent.step(None, observation, KEY)[1].q_values
+
+
 AGENT = fx.q_agent(SPACES, key=KEY, widths=(8,))
 OTHER = fx.q_agent(SPACES, key=jax.random.key(1), widths=(8,))
 
@@ -37,7 +43,7 @@ def by_hand(data, n, discount, double):
     """Of each step that n follow: one loop, one step at a time."""
 
     def values(agent, observation):
-        return np.asarray(jax.vmap(agent.action_values)(observation))
+        return np.asarray(jax.vmap(lambda x: q_values(agent, x))(observation))
 
     targets = np.zeros((BATCH, data.reward.shape[1] - n + 1))
     for b in range(BATCH):
@@ -59,7 +65,7 @@ def by_hand(data, n, discount, double):
 def computed(data, agent=AGENT, target=OTHER, **options):
     stage = fx.td_target(update=fx.polyak(0.0), **options)
     state = eqx.tree_at(
-        lambda s: s.network, stage.init(agent, KEY), eqx.filter(target, eqx.is_array)
+        lambda s: s.network, stage.init(agent, lambda: None, KEY), eqx.filter(target, eqx.is_array)
     )
     return stage.update(agent, state, data, KEY)
 
@@ -90,10 +96,10 @@ def test_a_gradient_step_takes_its_targets_for_constants():
     learn = fx.minimize(loss, optax.sgd(1.0))
     for double in (False, True):
         step = fx.chain(fx.td_target(double=double), learn)
-        moved = step.update(AGENT, step.init(AGENT, KEY), data, KEY).agent
+        moved = step.update(AGENT, step.init(AGENT, lambda: None, KEY), data, KEY).agent
         targets = computed(data, target=AGENT, double=double).out
         constant = eqx.tree_at(lambda t: t.target, targets, np.asarray(targets.target))
-        gradient = jax.grad(lambda agent, data=constant: loss(agent, data)[0])(AGENT)
+        gradient = jax.grad(lambda agent, data=constant: loss(agent, data, KEY)[0])(AGENT)
         for new, old, slope in zip(*map(jax.tree.leaves, (moved, AGENT, gradient)), strict=True):
             np.testing.assert_allclose(new, old - slope, rtol=1e-4, atol=1e-6)
 
@@ -130,7 +136,7 @@ def test_what_is_no_float_is_copied_by_polyak():
 @pytest.mark.parametrize("period", [1, 3])
 def test_a_periodic_copy_is_made_every_so_often(period):
     stage = fx.td_target(update=fx.periodic(period))
-    state, data = stage.init(AGENT, KEY), transitions(2)
+    state, data = stage.init(AGENT, lambda: None, KEY), transitions(2)
     copied = []
     for update in range(7):
         agent = jax.tree.map(lambda x, update=update: x + update, AGENT)
@@ -141,7 +147,7 @@ def test_a_periodic_copy_is_made_every_so_often(period):
 
 def test_a_polyak_mean_moves_by_its_step_size():
     stage = fx.td_target(update=fx.polyak(0.25))
-    state = stage.init(AGENT, KEY)
+    state = stage.init(AGENT, lambda: None, KEY)
     moved = jax.tree.map(lambda x: x + 1.0, AGENT)
     state = stage.update(moved, state, transitions(3), KEY).state
     for new, old in zip(jax.tree.leaves(state.network), jax.tree.leaves(AGENT), strict=True):
@@ -153,13 +159,13 @@ def test_the_loss_is_that_by_hand(huber):
     rng = np.random.default_rng(4)
     data = computed(transitions(4)).out
     data = eqx.tree_at(lambda d: d.target, data, jnp.asarray(rng.normal(size=(BATCH, TIME)), float))
-    values = np.asarray(jax.vmap(jax.vmap(AGENT.action_values))(data.observation))
+    values = np.asarray(jax.vmap(jax.vmap(lambda x: q_values(AGENT, x)))(data.observation))
     taken = np.take_along_axis(values, np.asarray(data.action)[..., None], -1)[..., 0]
     error = np.abs(taken - np.asarray(data.target))
     losses = error**2 / 2
     if huber is not None:
         losses = np.where(error <= huber, losses, huber * (error - huber / 2))
-    loss, metrics = fx.q_loss(huber=huber)(AGENT, data)
+    loss, metrics = fx.q_loss(huber=huber)(AGENT, data, KEY)
     np.testing.assert_allclose(loss, losses.mean(), rtol=1e-5)
     np.testing.assert_allclose(metrics["action_value"], taken.mean(), rtol=1e-5)
 
@@ -168,21 +174,21 @@ def test_dueling_values_have_the_advantages_mean_removed():
     agent = fx.q_agent(SPACES, key=KEY, widths=(8,), dueling=True)
     observation = jnp.array([0.3, -0.2])
     outputs = agent.network(observation)
-    values = agent.action_values(observation)
+    values = q_values(agent, observation)
     np.testing.assert_allclose(values.mean(), outputs[0], rtol=1e-5)
     np.testing.assert_allclose(jnp.diff(values), jnp.diff(outputs[1:]), rtol=1e-4)
 
 
 def test_its_policy_is_its_best_action():
     observation = jnp.array([0.3, -0.2])
-    memory, distribution, value = AGENT.step(AGENT.initial_memory(), observation)
-    values = AGENT.action_values(observation)
+    memory, output = AGENT.step(AGENT.initial_memory(), observation, KEY)
+    distribution, value, values = output.distribution, output.value, output.q_values
     assert memory is None
     assert int(distribution.mode()) == int(values.argmax())
     assert float(value) == float(values.max())
-    _, distributions, value = AGENT.unroll(None, observation[None], jnp.zeros(1, bool))
-    assert value.shape == (1,)
-    np.testing.assert_allclose(distributions.preferences[0], values, rtol=1e-5)
+    _, outputs = AGENT.unroll(None, observation[None], jnp.zeros(1, bool), KEY)
+    assert outputs.value.shape == (1,)
+    np.testing.assert_allclose(outputs.q_values[0], values, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +206,7 @@ def test_its_policy_is_its_best_action():
         (
             lambda: fx.td_target().update(
                 agent := fx.mlp_actor_critic(SPACES, key=KEY),
-                fx.td_target().init(agent, KEY),
+                fx.td_target().init(agent, lambda: None, KEY),
                 transitions(0),
                 KEY,
             ),

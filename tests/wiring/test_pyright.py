@@ -32,7 +32,7 @@ def clip_reward(rollout: fx.Rollout, *, limit: fx.Positive = 1.0) -> fx.Rollout:
     return fx.Rollout(**{**vars(rollout), "reward": reward})
 
 
-@fx.agent_transform
+@fx.transform
 def with_agent(agent: fx.AbstractActorCritic, data: fx.Estimates) -> fx.Estimates:
     return data
 """
@@ -103,30 +103,24 @@ fx.gae(
         "fx.gae(0.99)  # wrong",
         "reportCallIssue",
     ),
-    "agent without unroll": (
+    "agent without step": (
         """
-class WithoutUnroll(fx.AbstractActorCritic):
+class WithoutStep(fx.AbstractActorCritic):
     def initial_memory(self) -> fx.Tree:
         return AGENT.initial_memory()
 
-    def step(self, memory: fx.Tree, observation: fx.Tree):
-        return AGENT.step(memory, observation)
-
-WithoutUnroll()  # wrong
+WithoutStep()  # wrong
 """,
         "reportAbstractUsage",
     ),
-    "agent whose step gives two things": (
+    "agent whose step gives an output alone": (
         """
-class TwoValues(fx.AbstractActorCritic):
+class NoMemory(fx.AbstractActorCritic):
     def initial_memory(self) -> fx.Tree:
         return AGENT.initial_memory()
 
-    def step(self, memory: fx.Tree, observation: fx.Tree):  # wrong
-        return AGENT.step(memory, observation)[:2]
-
-    def unroll(self, memory: fx.Tree, observations: fx.Tree, resets: Array):
-        return AGENT.unroll(memory, observations, resets)
+    def step(self, memory: fx.Tree, observation: fx.Tree, key: fx.Key):  # wrong
+        return AGENT.step(memory, observation, key)[1]
 """,
         "reportIncompatibleMethodOverride",
     ),
@@ -202,8 +196,8 @@ fx.chain(data, fx.chain(fx.gae(), learn))  # wrong
     ),
     "term for another type of data than its evaluation's": (
         """
-@fx.loss_term(fx.evaluate_policy)  # wrong
-def first_reward(evaluation: fx.PolicyEvaluation, data: fx.Rollout) -> fx.Scalar:
+@fx.loss_term(fx.forward)  # wrong
+def first_reward(evaluation: fx.PolicyOutput, data: fx.Rollout) -> fx.Scalar:
     return data.reward[0]
 """,
         "reportArgumentType",
@@ -288,7 +282,7 @@ class NoEstimates(fx.Transform[fx.Rollout, fx.Estimates]):
     ),
     "loss term of another evaluation": (
         """
-@fx.loss_term(fx.evaluate_policy)  # wrong
+@fx.loss_term(fx.forward)  # wrong
 def term(evaluation: fx.Rollout, data: fx.Estimates) -> fx.Scalar:
     return data.target.mean()
 """,
@@ -355,9 +349,9 @@ assert_type(fx.chain(collect, fx.gae(), Count()), fx.Chain[None, fx.Estimates])
     "a sum of losses": """
 from typing import assert_type
 
-@fx.loss_term(fx.evaluate_policy)
+@fx.loss_term(fx.forward)
 def drift(
-    evaluation: fx.PolicyEvaluation, data: fx.Estimates, *, power: int = 2
+    evaluation: fx.PolicyOutput, data: fx.Estimates, *, power: int = 2
 ) -> tuple[fx.Scalar, fx.Metrics]:
     change = evaluation.value - data.rollout.value
     return (change**power).mean(), {"change": change.mean()}
@@ -373,13 +367,13 @@ class Doubled(fx.AbstractActorCritic):
     def initial_memory(self) -> fx.Tree:
         return self.inner.initial_memory()
 
-    def step(self, memory: fx.Tree, observation: fx.Tree):
-        memory, distribution, value = self.inner.step(memory, observation)
-        return memory, distribution, 2 * value
+    def step(self, memory: fx.Tree, observation: fx.Tree, key: fx.Key):
+        memory, output = self.inner.step(memory, observation, key)
+        return memory, fx.Output(output.distribution, 2 * output.value)
 
-    def unroll(self, memory: fx.Tree, observations: fx.Tree, resets: Array):
-        memory, distribution, value = self.inner.unroll(memory, observations, resets)
-        return memory, distribution, 2 * value
+    def unroll(self, memory: fx.Tree, observations: fx.Tree, resets: Array, key: fx.Key):
+        memory, output = self.inner.unroll(memory, observations, resets, key)
+        return memory, fx.Output(output.distribution, 2 * output.value)
 
 agent, metrics = train(Doubled(AGENT), KEY)
 agent.inner.initial_memory()

@@ -60,29 +60,12 @@ class Walk(fx.Env):
         return self.cut(state)
 
 
-class Valued(eqx.Module):
-    """An agent around another, whose values over a trajectory are changed."""
-
-    inner: fx.AbstractActorCritic
-    change: Callable[..., Any] = eqx.field(static=True)
-
-    def initial_memory(self):
-        return self.inner.initial_memory()
-
-    def step(self, memory, observation):
-        return self.inner.step(memory, observation)
-
-    def unroll(self, memory, observations, resets):
-        memory, distribution, value = self.inner.unroll(memory, observations, resets)
-        return memory, distribution, self.change(value)
-
-
 @fx.transform
 def own_reward(rollout: fx.Rollout, *, change: Callable[..., Any] = jnp.abs) -> fx.Rollout:
     return trajectories(reward=change(rollout.reward))
 
 
-@fx.agent_transform
+@fx.transform
 def own_value(
     agent: Any, rollout: fx.Rollout, *, change: Callable[..., Any] = jnp.ravel
 ) -> fx.Rollout:
@@ -133,7 +116,6 @@ def with_network(agent, network):
 
 
 REAL_TARGETS = fx.Targets(ROLLOUT.observation, ROLLOUT.action, ROLLOUT.value)
-KEYED = fx.KeyedTargets(REAL_TARGETS, jax.random.split(KEY, 8).reshape(2, 4))
 
 
 def stepped(env, action=None):
@@ -146,17 +128,17 @@ def evaluated(env, key=KEY):
 
 
 def updated(stage, data=None, key=KEY, agent=AGENT):
-    return stage.update(agent, stage.init(agent, KEY), data, key)
+    return stage.update(agent, stage.init(agent, lambda: None, KEY), data, key)
 
 
 def unrolled(agent, observation, resets):
-    return agent.unroll(agent.initial_memory(), jnp.zeros((4, *observation.shape)), resets)
+    return agent.unroll(agent.initial_memory(), jnp.zeros((4, *observation.shape)), resets, KEY)
 
 
 def judged_by(critic):
     encoding, policy = agents.Encoding((2,)), agents.CategoricalPolicy(2)
     agent = agents.FeedforwardActorCritic(encoding, None, jnp.tanh, critic, policy)
-    return agent.step(None, jnp.zeros(2))
+    return agent.step(None, jnp.zeros(2), KEY)
 
 
 def criticised(critic, agent=ACTING):
@@ -281,11 +263,11 @@ PLANTS = {
         2,
         "along",
     ),
-    "PolicyEvaluation: values as whole numbers": Plant(
-        lambda value: fx.PolicyEvaluation(None, value),
+    "PolicyOutput: values as whole numbers": Plant(
+        lambda value: fx.PolicyOutput(None, value),
         jnp.zeros((2, 4)),
         jnp.zeros((2, 4), int),
-        "PolicyEvaluation.__init__",
+        "PolicyOutput.__init__",
         "value",
     ),
     "Step: a metric that is no array": Plant(
@@ -347,11 +329,11 @@ PLANTS = {
     ),
     "q_loss: a network that gives a matrix": Plant(
         lambda network: fx.q_loss()(
-            eqx.tree_at(lambda agent: agent.network, Q_AGENT, network), TARGETS
+            eqx.tree_at(lambda agent: agent.network, Q_AGENT, network), TARGETS, KEY
         ),
         Q_AGENT.network,
         lambda features: features[None],
-        "QAgent.action_values",
+        "QAgent._q_values",
     ),
     "distributional_td_target: a network that gives a matrix": Plant(
         lambda network: updated(
@@ -366,7 +348,7 @@ PLANTS = {
     ),
     "categorical_loss: a network that gives a matrix": Plant(
         lambda network: fx.categorical_loss()(
-            with_network(CATEGORICAL_AGENT, network), DISTRIBUTION_TARGETS
+            with_network(CATEGORICAL_AGENT, network), DISTRIBUTION_TARGETS, KEY
         ),
         CATEGORICAL_AGENT.network,
         lambda features: jnp.zeros((3, 5)),
@@ -375,7 +357,7 @@ PLANTS = {
     ),
     "quantile_loss: a network that gives a matrix": Plant(
         lambda network: fx.quantile_loss()(
-            with_network(QUANTILE_AGENT, network), DISTRIBUTION_TARGETS
+            with_network(QUANTILE_AGENT, network), DISTRIBUTION_TARGETS, KEY
         ),
         QUANTILE_AGENT.network,
         lambda features: jnp.zeros((3, 5)),
@@ -390,39 +372,32 @@ PLANTS = {
     ),
     "q_loss: a network with one output for all actions": Plant(
         lambda network: fx.q_loss()(
-            eqx.tree_at(lambda agent: agent.network, Q_AGENT, network), TARGETS
+            eqx.tree_at(lambda agent: agent.network, Q_AGENT, network), TARGETS, KEY
         ),
         Q_AGENT.network,
         lambda features: features[:1],
-        "QAgent.action_values",
+        "QAgent._q_values",
     ),
     "gaussian_noise: the scales of three runs": Plant(
         fx.gaussian_noise, 0.5, RUNS, "gaussian_noise", "scale"
     ),
     "critic_loss: critics that give a matrix": Plant(
-        lambda critic: fx.critic_loss()(criticised(critic), REAL_TARGETS),
+        lambda critic: fx.critic_loss()(criticised(critic), REAL_TARGETS, KEY),
         ACTING.critic,
         lambda features, action: ACTING.critic(features, action)[None],
-        "QActorCritic.critic_values",
+        "QActorCritic.q_values",
     ),
     "deterministic_policy_loss: critics that give a matrix": Plant(
-        lambda critic: fx.deterministic_policy_loss()(criticised(critic), REAL_TARGETS),
+        lambda critic: fx.deterministic_policy_loss()(criticised(critic), REAL_TARGETS, KEY),
         ACTING.critic,
         lambda features, action: ACTING.critic(features, action)[None],
-        "QActorCritic.critic_values",
+        "QActorCritic.q_values",
     ),
     "soft_policy_loss: critics that give a matrix": Plant(
-        lambda critic: fx.soft_policy_loss()(criticised(critic, SOFT), KEYED),
+        lambda critic: fx.soft_policy_loss()(criticised(critic, SOFT), REAL_TARGETS, KEY),
         SOFT.critic,
         lambda features, action: SOFT.critic(features, action)[None],
-        "QActorCritic.critic_values",
-    ),
-    "KeyedTargets: something else for targets": Plant(
-        lambda targets: fx.KeyedTargets(targets, KEYED.keys),
-        REAL_TARGETS,
-        KEYED,
-        "KeyedTargets.__init__",
-        "targets",
+        "QActorCritic.q_values",
     ),
     # Planning.
     "Gaussian: a deviation for a number more": Plant(
@@ -603,7 +578,7 @@ PLANTS = {
         lambda resets: unrolled(AGENT, jnp.zeros(2), resets),
         jnp.zeros(4, bool),
         jnp.zeros(4),
-        "FeedforwardActorCritic.unroll",
+        "AbstractFeedforward.unroll",
         "resets",
     ),
     "cnn_actor_critic: resets for one step less": Plant(
@@ -612,7 +587,7 @@ PLANTS = {
         ),
         jnp.zeros(4, bool),
         jnp.zeros(3, bool),
-        "FeedforwardActorCritic.unroll",
+        "AbstractFeedforward.unroll",
     ),
     "gru_actor_critic: resets with an axis too many": Plant(
         lambda resets: unrolled(
@@ -638,14 +613,18 @@ PLANTS = {
         "outputs",
     ),
     "FeedforwardActorCritic: an actor with a number too many": Plant(
-        lambda actor: eqx.tree_at(lambda agent: agent.actor, AGENT, actor).step(None, jnp.zeros(2)),
+        lambda actor: eqx.tree_at(lambda agent: agent.actor, AGENT, actor).step(
+            None, jnp.zeros(2), KEY
+        ),
         AGENT.actor,
         lambda features: jnp.append(AGENT.actor(features), 0.0),
         "GaussianPolicy.__call__",
         "outputs",
     ),
     "RecurrentActorCritic: a batch of memories": Plant(
-        lambda memory: fx.gru_actor_critic(SPACES, key=KEY, width=4).step(memory, jnp.zeros(2)),
+        lambda memory: fx.gru_actor_critic(SPACES, key=KEY, width=4).step(
+            memory, jnp.zeros(2), KEY
+        ),
         jnp.zeros(4),
         jnp.zeros((2, 4)),
         "RecurrentActorCritic.step",
@@ -653,7 +632,7 @@ PLANTS = {
     ),
     "RecurrentQAgent: a batch of memories": Plant(
         lambda memory: fx.gru_q_agent((BOX, fx.Discrete(3)), key=KEY, width=4).step(
-            memory, jnp.zeros(2)
+            memory, jnp.zeros(2), KEY
         ),
         jnp.zeros(4),
         jnp.zeros((3, 4)),
@@ -664,18 +643,18 @@ PLANTS = {
         lambda resets: unrolled(Q_AGENT, jnp.zeros(2), resets),
         jnp.zeros(4, bool),
         jnp.zeros(4),
-        "AbstractQAgent.unroll",
+        "AbstractFeedforward.unroll",
         "resets",
     ),
-    "AbstractQAgent: resets as floats": Plant(
+    "AbstractFeedforward: resets as floats": Plant(
         lambda resets: unrolled(CATEGORICAL_AGENT, jnp.zeros(2), resets),
         jnp.zeros(4, bool),
         jnp.zeros(4),
-        "AbstractQAgent.unroll",
+        "AbstractFeedforward.unroll",
         "resets",
     ),
     "DistributionalQAgent: a network with one output for each action": Plant(
-        lambda network: with_network(QUANTILE_AGENT, network).step(None, jnp.zeros(2)),
+        lambda network: with_network(QUANTILE_AGENT, network).step(None, jnp.zeros(2), KEY),
         QUANTILE_AGENT.network,
         lambda features: jnp.zeros(3),
         "DistributionalQAgent._returns",
@@ -699,14 +678,14 @@ PLANTS = {
         lambda resets: unrolled(ACTING, jnp.zeros(2), resets),
         jnp.zeros(4, bool),
         jnp.zeros(4),
-        "QActorCritic.unroll",
+        "AbstractFeedforward.unroll",
         "resets",
     ),
     "DiscreteQActorCritic: resets as floats": Plant(
         lambda resets: unrolled(CHOOSING, jnp.zeros(2), resets),
         jnp.zeros(4, bool),
         jnp.zeros(4),
-        "DiscreteQActorCritic.unroll",
+        "AbstractFeedforward.unroll",
         "resets",
     ),
     "Critics: a batch of actions, without vmap": Plant(
@@ -769,7 +748,7 @@ PLANTS = {
 
 def replayed(key):
     stage = fx.replay(fx.identity(), capacity=16, batch_size=2)
-    return stage.update(AGENT, stage.init_for(AGENT, KEY, ROLLOUT), ROLLOUT, key)
+    return stage.update(AGENT, stage.init(AGENT, lambda: ROLLOUT, KEY), ROLLOUT, key)
 
 
 PLANTS["replay: a batch of keys"] = Plant(replayed, KEY, KEYS, "Replay.update", "key")
@@ -789,7 +768,6 @@ STAGES = {
     "minimize": (fx.minimize(fx.entropy(), optax.sgd(0.1)), ESTIMATES),
     "rollout": (ACT, None),
     "gae": (fx.gae(), ROLLOUT),
-    "with_keys": (fx.with_keys(fx.identity()), REAL_TARGETS),
     "nde_solve": (
         fx.nde_solve(equation=lambda agent: lambda t, y: -y),
         fx.Intervals(jnp.zeros((2, 3)), jnp.ones((2, 4))),
@@ -841,7 +819,9 @@ HYPERPARAMETERS = {
     ("normalize_advantage", "epsilon"): lambda value: updated(
         fx.normalize_advantage(epsilon=value), ESTIMATES
     ),
-    ("clipped_surrogate", "clip"): lambda value: fx.clipped_surrogate(clip=value)(AGENT, ESTIMATES),
+    ("clipped_surrogate", "clip"): lambda value: fx.clipped_surrogate(clip=value)(
+        AGENT, ESTIMATES, KEY
+    ),
     ("q_lambda_returns", "discount"): lambda value: updated(
         fx.q_lambda_returns(discount=value), ROLLOUT
     ),
@@ -852,51 +832,30 @@ HYPERPARAMETERS = {
     ("td_target", "discount"): lambda value: fx.td_target(discount=value),
     ("deterministic_target", "discount"): lambda value: fx.deterministic_target(discount=value),
     ("soft_target", "discount"): lambda value: fx.soft_target(discount=value),
-    ("temperature_loss", "entropy_per_number"): lambda value: fx.temperature_loss(
-        entropy_per_number=value
-    )(SOFT, KEYED),
-    ("temperature_loss", "entropy_fraction"): lambda value: fx.temperature_loss(
-        entropy_fraction=value
-    )(SOFT, KEYED),
-    ("q_loss", "huber"): lambda value: fx.q_loss(huber=value)(Q_AGENT, TARGETS),
+    ("temperature_loss", "target_entropy"): lambda value: fx.temperature_loss(target_entropy=value)(
+        SOFT, REAL_TARGETS, KEY
+    ),
+    ("q_loss", "huber"): lambda value: fx.q_loss(huber=value)(Q_AGENT, TARGETS, KEY),
     ("quantile_loss", "huber"): lambda value: fx.quantile_loss(huber=value)(
-        QUANTILE_AGENT, DISTRIBUTION_TARGETS
+        QUANTILE_AGENT, DISTRIBUTION_TARGETS, KEY
     ),
     ("distributional_td_target", "discount"): lambda value: fx.distributional_td_target(
         discount=value
     ),
     ("dynamics_loss", "reward_weight"): lambda value: fx.dynamics_loss(reward_weight=value)(
-        PLANNER, REAL_STEPS
+        PLANNER, REAL_STEPS, KEY
     ),
-    ("value_loss", "clip"): lambda value: fx.value_loss(clip=value)(AGENT, ESTIMATES),
-    ("ppo_loss", "clip"): lambda value: fx.ppo_loss(clip=value)(AGENT, ESTIMATES),
-    ("ppo_loss", "value_weight"): lambda value: fx.ppo_loss(value_weight=value)(AGENT, ESTIMATES),
+    ("value_loss", "clip"): lambda value: fx.value_loss(clip=value)(AGENT, ESTIMATES, KEY),
+    ("ppo_loss", "clip"): lambda value: fx.ppo_loss(clip=value)(AGENT, ESTIMATES, KEY),
+    ("ppo_loss", "value_weight"): lambda value: fx.ppo_loss(value_weight=value)(
+        AGENT, ESTIMATES, KEY
+    ),
 }
 PLANTS |= {
     f"{name}: the {parameter} of three runs, without vmap": Plant(call, 0.5, RUNS, name, parameter)
     for (name, parameter), call in HYPERPARAMETERS.items()
 }
 
-
-def seen_by(function):
-    return lambda change: function(Valued(AGENT, change))
-
-
-EVALUATIONS = {
-    "evaluate_policy": lambda agent: fx.evaluate_policy(agent, ESTIMATES).value,
-    "vtrace": lambda agent: fx.vtrace.function(agent, ROLLOUT),
-    "policy_gradient": lambda agent: fx.policy_gradient()(agent, ESTIMATES),
-    "entropy": lambda agent: fx.entropy()(agent, ESTIMATES),
-    "value_loss": lambda agent: fx.value_loss()(agent, ESTIMATES),
-    "clipped_surrogate": lambda agent: fx.clipped_surrogate()(agent, ESTIMATES),
-    "ppo_loss": lambda agent: fx.ppo_loss()(agent, ESTIMATES),
-}
-PLANTS |= {
-    f"{name}: one value for a whole trajectory": Plant(
-        seen_by(function), lambda value: value, jnp.mean, "losses.evaluation", "value"
-    )
-    for name, function in EVALUATIONS.items()
-}
 
 MAKERS = {
     "actor_critic": lambda key: fx.actor_critic(SPACES, key=key, width=4),
@@ -970,7 +929,9 @@ NOTHING_TO_CHECK = {
     "it is a constant": {"ACTIVATIONS", "ENVIRONMENT_AXIS"},
     # Code outside of the package is not checked; what it gives is, where it is used.
     "it is for others to define": {
-        *("AbstractActorCritic", "ActorCritic", "AbstractExploration", "AbstractPolicy"),
+        *("AbstractActorCritic", "AbstractExploration", "AbstractPolicy"),
+        *("ActorCritic", "QNetwork", "DistributionalQNetwork", "ContinuousQ", "DiscreteQ"),
+        *("HasModel", "HasTemperature"),
         "AbstractSampling",
         *("Space", "Transform"),
     },
@@ -982,7 +943,10 @@ NOTHING_TO_CHECK = {
         *("action_bounds", "describe", "make", "image_encoding", "policy_for", "uniform"),
         *("hide_velocities", "vector_encoding"),
     },
-    "its checks are its own, and always on": {"check_env", "loss_term"},
+    "its checks are its own, and always on": {
+        *("check_agent", "check_agent_family", "check_env", "loss_term"),
+        *("forward", "policy_gradient", "entropy"),
+    },
 }
 
 

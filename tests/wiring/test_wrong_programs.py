@@ -40,11 +40,11 @@ class Wrapped(eqx.Module):
     def initial_memory(self):
         return self.inner.initial_memory()
 
-    def step(self, memory, observation):
-        return self.inner.step(memory, observation)
+    def step(self, memory, observation, key):
+        return self.inner.step(memory, observation, key)
 
-    def unroll(self, memory, observations, resets):
-        return self.inner.unroll(memory, observations, resets)
+    def unroll(self, memory, observations, resets, key):
+        return self.inner.unroll(memory, observations, resets, key)
 
 
 class WithoutUnroll(eqx.Module):
@@ -53,28 +53,67 @@ class WithoutUnroll(eqx.Module):
     def initial_memory(self):
         return None
 
-    def step(self, memory, observation):
+    def step(self, memory, observation, key):
         raise NotImplementedError
 
 
-class TwoValues(Wrapped):
-    def step(self, memory, observation):
-        return self.inner.step(memory, observation)[:2]
+class ThreeThings(Wrapped):
+    def step(self, memory, observation, key):
+        memory, output = self.inner.step(memory, observation, key)
+        return memory, output.distribution, output.value
+
+
+class WithoutDistribution(Wrapped):
+    def step(self, memory, observation, key):
+        memory, output = self.inner.step(memory, observation, key)
+        return memory, fx.Output(output.distribution.logits, output.value)
+
+
+class Opaque:
+    """A distribution that is no PyTree."""
+
+    def __init__(self, inner):
+        self.sample, self.log_prob = inner.sample, inner.log_prob
+        self.entropy, self.mode = inner.entropy, inner.mode
+
+
+class WithOpaque(Wrapped):
+    def step(self, memory, observation, key):
+        memory, output = self.inner.step(memory, observation, key)
+        return memory, fx.Output(Opaque(output.distribution), output.value)
 
 
 class BatchedValue(Wrapped):
-    def step(self, memory, observation):
-        memory, distribution, value = self.inner.step(memory, observation)
-        return memory, distribution, value[None]
+    def step(self, memory, observation, key):
+        memory, output = self.inner.step(memory, observation, key)
+        return memory, fx.Output(output.distribution, output.value[None])
+
+
+class OneValue(Wrapped):
+    """Of a whole trajectory."""
+
+    def unroll(self, memory, observations, resets, key):
+        memory, output = self.inner.unroll(memory, observations, resets, key)
+        return memory, eqx.tree_at(lambda o: o.value, output, output.value.mean())
+
+
+class NoResets(Wrapped):
+    def unroll(self, memory, observations, resets, key):
+        return self.inner.unroll(memory, observations, jnp.zeros_like(resets), key)
+
+
+class Buggy(Wrapped):
+    def step(self, memory, observation, key):
+        return self.inner.step(memory, observation @ jnp.zeros((3, 3)), key)
 
 
 class GrowingMemory(Wrapped):
     def initial_memory(self):
         return jnp.zeros(2)
 
-    def step(self, memory, observation):
-        _, distribution, value = self.inner.step(None, observation)
-        return jnp.zeros(3), distribution, value
+    def step(self, memory, observation, key):
+        _, output = self.inner.step(None, observation, key)
+        return jnp.zeros(3), output
 
 
 @fx.transform
@@ -86,13 +125,13 @@ def plain_function(rollout):
     return rollout
 
 
-@fx.loss_term(fx.evaluate_policy)
-def unreduced(evaluation: fx.PolicyEvaluation, data: fx.Estimates) -> fx.Scalar:
+@fx.loss_term(fx.forward)
+def unreduced(evaluation: fx.PolicyOutput, data: fx.Estimates) -> fx.Scalar:
     return evaluation.value - data.target
 
 
 class NoStep(fx.Transform[fx.Rollout, fx.Rollout]):
-    def init(self, agent, key):
+    def init(self, agent, data, key):
         return ()
 
     def update(self, agent, state, data, key):
@@ -154,7 +193,7 @@ WRONG = {
     "agent for other observations": (
         lambda: train(collect(), agent=PENDULUM_AGENT),
         fx.WiringError,
-        r"step: wanted an agent that takes CartPole-v1's observations.*float32\[4\]",
+        r"step: observation: wanted one array of 3 numbers, got float32\[4\].*Make the agent for",
     ),
     "minibatches that do not divide the steps": (
         lambda: train(collect(), fx.gae(), fx.minibatch(learn(), num_epochs=1, num_minibatches=3)),
@@ -201,15 +240,49 @@ WRONG = {
         fx.WiringError,
         r"rollout: agent: wanted .*a WithoutUnroll without unroll",
     ),
-    "agent whose step gives two things": (
-        lambda: train(collect(), agent=TwoValues(AGENT)),
+    "agent whose step gives three things": (
+        lambda: train(collect(), agent=ThreeThings(AGENT)),
         fx.WiringError,
-        r"rollout: agent: step: wanted \(memory, distribution, value\)",
+        r"rollout: agent: step: wanted \(memory, Output\), got a tuple of 3",
+    ),
+    "agent whose distribution is an array": (
+        lambda: train(collect(), agent=WithoutDistribution(AGENT)),
+        fx.WiringError,
+        r"rollout: agent: step: distribution: wanted a distribution with sample, log_prob",
+    ),
+    "agent whose distribution is no PyTree": (
+        lambda: train(collect(), agent=WithOpaque(AGENT)),
+        fx.WiringError,
+        r"rollout: agent: step: distribution: wanted a PyTree of arrays.*Opaque",
+    ),
+    "agent with one value for a trajectory": (
+        lambda: train(collect(), fx.gae(), learn(), agent=OneValue(AGENT)),
+        fx.WiringError,
+        r"policy loss: agent: unroll: wanted outputs whose arrays begin with the axis of time",
+    ),
+    "agent whose unroll ignores resets": (
+        lambda: fx.check_agent(NoResets(fx.gru_actor_critic(ENV, key=KEY, width=4)), ENV),
+        fx.WiringError,
+        r"check_agent: agent: unroll: memory: wanted what repeated steps give.*resets",
+    ),
+    "policy gradient of a Q-network": (
+        lambda: train(collect(), fx.gae(), learn(), agent=fx.q_agent(ENV, key=KEY)),
+        fx.WiringError,
+        r"wanted a stochastic policy.*a Greedy.*fx\.actor_critic\(env, key=key\).*fx\.q_loss",
+    ),
+    "Q-learning of an actor-critic": (
+        lambda: fx.q_loss()(
+            AGENT,
+            fx.Targets(jnp.zeros((2, 3, 4)), jnp.zeros((2, 3), int), jnp.zeros((2, 3))),
+            KEY,
+        ),
+        fx.WiringError,
+        r"q_loss: agent: wanted a Q-network.*lacks q_values.*fx\.q_agent\(env, key=key\)",
     ),
     "agent with a batched value": (
         lambda: train(collect(), agent=BatchedValue(AGENT)),
         fx.WiringError,
-        r"rollout: agent: step: wanted a value of shape \(\)",
+        r"rollout: agent: step: value: wanted a float of shape \(\)",
     ),
     "memory that changes shape": (
         lambda: train(collect(), agent=GrowingMemory(AGENT)),
@@ -251,9 +324,10 @@ WRONG = {
         lambda: fx.q_loss()(
             fx.q_agent(ENV, key=KEY),
             fx.Targets(jnp.zeros((2, 3, 4)), jnp.zeros((2, 3, 1)), jnp.zeros((2, 3))),
+            KEY,
         ),
         fx.WiringError,
-        r"q_loss: data: action: wanted actions that are whole numbers.*critic_loss",
+        r"q_loss: data: action: wanted discrete actions.*critic_loss",
     ),
     "a flag that is a word": (
         lambda: fx.q_agent(ENV, key=KEY, dueling="yes"),
@@ -327,13 +401,13 @@ WRONG = {
     "loss not called": (
         lambda: fx.minimize(fx.ppo_loss, optax.sgd(1e-2)),
         fx.WiringError,
-        r"minimize: loss: wanted a Loss, got ppo_loss\. Call the loss",
+        r"minimize: loss: wanted a Loss, or a function.*got ppo_loss\. Call the loss",
     ),
     "where picks nothing to train": (
         lambda: train(
             collect(),
             fx.gae(),
-            fx.minimize(fx.ppo_loss(), optax.sgd(1e-2), where=lambda agent: agent.encoding),
+            fx.minimize(fx.ppo_loss(), optax.sgd(1e-2), part="encoding"),
         ),
         fx.WiringError,
         r"minimize: where: wanted a part of the agent that holds floating-point arrays",
@@ -342,7 +416,7 @@ WRONG = {
         lambda: train(
             collect(),
             fx.gae(),
-            fx.minimize(fx.ppo_loss(), optax.sgd(1e-2), where=lambda agent: agent.crtic),
+            fx.minimize(fx.ppo_loss(), optax.sgd(1e-2), part="crtic"),
         ),
         fx.WiringError,
         r"minimize: where: .*'crtic'.*Pick a field",
@@ -409,6 +483,8 @@ SEEN_BY_TYPE_CHECKERS = {
     "an agent for a state",
     "loss not called",
     "loss term that is no scalar",
+    "agent whose distribution is an array",
+    "agent with a batched value",
     "a period of 0",
 }
 
@@ -429,6 +505,13 @@ def test_a_wrong_program_is_told_so(name, caplog):
     else:
         assert name in SEEN_BY_TYPE_CHECKERS
     assert not compiled(caplog)
+
+
+def test_a_bug_in_an_agent_shows_its_own_traceback():
+    """With a note of where it came up, not an error that guesses at it."""
+    with pytest.raises(TypeError, match="dot_general") as raised:
+        train(collect(), agent=Buggy(AGENT))
+    assert re.search(r"rollout: agent: step: .*Buggy's own code", raised.value.__notes__[0])
 
 
 def test_a_right_program_is_compiled(caplog):
