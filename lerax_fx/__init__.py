@@ -21,13 +21,6 @@ from lerax_fx._typecheck import install_from_environment
 # Before any other module of the package is imported: the hook sees only what comes after.
 install_from_environment()
 
-from lerax_fx._core.bounds import (
-    Fraction,
-    Interval,
-    NonNegative,
-    Positive,
-    Real,
-)
 from lerax_fx._core.chain import (
     Chain,
     chain,
@@ -203,8 +196,13 @@ from lerax_fx.targets import (
 from lerax_fx.types import (
     Count,
     Flag,
+    Fraction,
+    Interval,
     Key,
     Metrics,
+    NonNegative,
+    Positive,
+    Real,
     Scalar,
     Tree,
 )

@@ -1,54 +1,15 @@
 """What values a hyperparameter may have, said once in its annotation."""
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import jax
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import ScalarLike
 
 from lerax_fx._core.schedules import as_schedule
 from lerax_fx.errors import HyperparameterError, explain
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An interval of the reals, closed unless said otherwise."""
-
-    low: float = -math.inf
-    high: float = math.inf
-    open_low: bool = False
-    open_high: bool = False
-
-    def __str__(self) -> str:
-        if math.isinf(self.high):
-            if math.isinf(self.low):
-                return "a number"
-            number = "a finite number" if self.open_high else "a number"
-            return f"{number} {'>' if self.open_low else '>='} {self.low:g}"
-        brackets = "(" if self.open_low else "[", ")" if self.open_high else "]"
-        return f"a number in {brackets[0]}{self.low:g}, {self.high:g}{brackets[1]}"
-
-    def contains(self, value: Any) -> bool:
-        above = value > self.low if self.open_low else value >= self.low
-        below = value < self.high if self.open_high else value <= self.high
-        return bool(np.all(above & below))
-
-
-Fraction = Annotated[ScalarLike, Interval(0.0, 1.0)]
-"""A float in [0, 1]: a discount, a mixing weight."""
-
-Positive = Annotated[ScalarLike, Interval(0.0, open_low=True)]
-"""A float above 0: a clipping range, a temperature."""
-
-NonNegative = Annotated[ScalarLike, Interval(0.0)]
-"""A float of at least 0."""
-
-Real = Annotated[ScalarLike, Interval()]
-"""Any float but NaN."""
+from lerax_fx.types import Interval
 
 
 def check_number(where: str, value: Any, interval: Interval, *, schedule: bool = False) -> Any:

@@ -3,12 +3,11 @@
 import jax
 import jax.numpy as jnp
 
-from lerax_fx._core.bounds import Fraction
 from lerax_fx._core.lift import transform
 from lerax_fx.data.estimates import Estimates
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.estimators.axes import cut_at_ends, over_trajectories
-from lerax_fx.types import Scalar
+from lerax_fx.types import Fraction, Scalar
 
 
 @transform

@@ -2,11 +2,12 @@
 
 import rlax
 
-from lerax_fx._core.bounds import Fraction, check_count
+from lerax_fx._core.bounds import check_count
 from lerax_fx._core.lift import transform
 from lerax_fx.data.estimates import Estimates
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.estimators.axes import cut_at_ends, over_trajectories
+from lerax_fx.types import Fraction
 
 
 @transform

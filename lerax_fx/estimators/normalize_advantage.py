@@ -1,8 +1,8 @@
 """Advantages with mean 0 and standard deviation 1."""
 
-from lerax_fx._core.bounds import Positive
 from lerax_fx._core.lift import transform
 from lerax_fx.data.estimates import Estimates
+from lerax_fx.types import Positive
 
 
 @transform

@@ -3,11 +3,11 @@
 import jax.numpy as jnp
 import rlax
 
-from lerax_fx._core.bounds import Fraction
 from lerax_fx._core.lift import transform
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.data.targets import Targets
 from lerax_fx.estimators.axes import cut_at_ends, over_trajectories
+from lerax_fx.types import Fraction
 
 
 @transform

@@ -5,13 +5,12 @@ from typing import Any
 import jax.numpy as jnp
 import rlax
 
-from lerax_fx._core.bounds import Fraction, Positive
 from lerax_fx._core.lift import transform
 from lerax_fx.data.estimates import Estimates
 from lerax_fx.data.rollout import Rollout
 from lerax_fx.estimators.axes import cut_at_ends, over_trajectories
 from lerax_fx.losses.forward import forward_rollout
-from lerax_fx.types import Key
+from lerax_fx.types import Fraction, Key, Positive
 
 
 @transform

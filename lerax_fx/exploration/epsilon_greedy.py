@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lerax_fx._core.arguments import known_names
-from lerax_fx._core.bounds import Interval, check_number
+from lerax_fx._core.bounds import check_number
 from lerax_fx._core.schedules import ScalarOrSchedule, value_at
 from lerax_fx.agents.protocols import check_q_values
 from lerax_fx.exploration.exploration import AbstractExploration
-from lerax_fx.types import Count
+from lerax_fx.types import Count, Interval
 
 
 @final

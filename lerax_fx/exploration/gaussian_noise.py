@@ -5,12 +5,12 @@ from typing import Any, final
 import distrax
 
 from lerax_fx._core.arguments import known_names
-from lerax_fx._core.bounds import Interval, check_number
+from lerax_fx._core.bounds import check_number
 from lerax_fx._core.schedules import ScalarOrSchedule, value_at
 from lerax_fx.agents.policies.deterministic import DeterministicAction
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.exploration.exploration import AbstractExploration
-from lerax_fx.types import Count
+from lerax_fx.types import Count, Interval
 
 
 @final

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import rlax
 from jaxtyping import Array, Float
 
-from lerax_fx._core.bounds import Positive
 from lerax_fx.agents.protocols import (
     DistributionalQNetwork,
     check_agent_family,
@@ -24,7 +23,7 @@ from lerax_fx.data.distribution_targets import DistributionTargets
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.losses.loss import loss_term
 from lerax_fx.losses.weighting import priorities, weighted_mean
-from lerax_fx.types import Key, Metrics, Scalar
+from lerax_fx.types import Key, Metrics, Positive, Scalar
 
 
 @final

@@ -8,12 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lerax_fx._core.bounds import NonNegative
 from lerax_fx.agents.protocols import HasModel, check_agent_family
 from lerax_fx.data.transitions import Transitions
 from lerax_fx.losses.loss import loss_term
 from lerax_fx.nde.split_time import split_time
-from lerax_fx.types import Flag, Key, Metrics, Scalar
+from lerax_fx.types import Flag, Key, Metrics, NonNegative, Scalar
 
 
 @final

@@ -1,11 +1,12 @@
 """The loss of PPO."""
 
 from lerax_fx._core.arguments import known_names
-from lerax_fx._core.bounds import NonNegative, Positive, check_number, declared_intervals
+from lerax_fx._core.bounds import check_number, declared_intervals
 from lerax_fx.data.estimates import Estimates
 from lerax_fx.losses.loss import Loss
 from lerax_fx.losses.policy import clipped_surrogate, entropy
 from lerax_fx.losses.value import value_loss
+from lerax_fx.types import NonNegative, Positive
 
 
 @known_names

@@ -7,14 +7,13 @@ import jax.numpy as jnp
 import rlax
 from jaxtyping import Array, Float
 
-from lerax_fx._core.bounds import Positive
 from lerax_fx.agents.protocols import QNetwork, check_agent_family, check_q_values
 from lerax_fx.agents.unroll import unroll_batch
 from lerax_fx.data.targets import Targets
 from lerax_fx.losses.discrete_actions import check_discrete_actions
 from lerax_fx.losses.loss import loss_term
 from lerax_fx.losses.weighting import priorities, weighted_mean
-from lerax_fx.types import Key, Metrics, Scalar
+from lerax_fx.types import Key, Metrics, Positive, Scalar
 
 
 @final

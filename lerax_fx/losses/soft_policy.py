@@ -8,14 +8,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lerax_fx._core.bounds import Real
 from lerax_fx.agents.protocols import ContinuousQ, DiscreteQ, HasTemperature, check_agent_family
 from lerax_fx.agents.steps import over_steps
 from lerax_fx.agents.unroll import agent_key, split_keys
 from lerax_fx.data.targets import Targets
 from lerax_fx.losses.deterministic_policy import stop_gradient
 from lerax_fx.losses.loss import loss_term
-from lerax_fx.types import Key, Metrics, Scalar, Tree
+from lerax_fx.types import Key, Metrics, Real, Scalar, Tree
 
 # Of log(n). Christodoulou 2019 takes 0.98, with which the temperature grows without bound where
 # few states leave several good actions (CartPole does).

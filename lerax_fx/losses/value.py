@@ -3,11 +3,10 @@
 import jax.numpy as jnp
 import rlax
 
-from lerax_fx._core.bounds import Positive
 from lerax_fx.data.estimates import Estimates
 from lerax_fx.losses.forward import PolicyOutput, forward
 from lerax_fx.losses.loss import loss_term
-from lerax_fx.types import Scalar
+from lerax_fx.types import Positive, Scalar
 
 
 @loss_term(forward)

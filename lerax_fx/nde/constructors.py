@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lerax_fx._core.bounds import Interval, check_count, check_flag, check_number
+from lerax_fx._core.bounds import check_count, check_flag, check_number
 from lerax_fx.agents.activation import Activation
 from lerax_fx.agents.constructors.networks import ACTOR_GAIN, CRITIC_GAIN, torso_for
 from lerax_fx.agents.linear import Linear, orthogonal
@@ -24,7 +24,7 @@ from lerax_fx.nde.linear_cde_actor_critic import LinearCDEActorCritic, LinearCDE
 from lerax_fx.nde.method import method
 from lerax_fx.nde.ode_actor_critic import ODEActorCritic
 from lerax_fx.nde.split_time import value_space
-from lerax_fx.types import Key
+from lerax_fx.types import Interval, Key
 
 # A flow that hardly moves at first: the agent begins as a GRU.
 _FLOW_GAIN: Final = 0.1

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import ArrayLike, ScalarLike
 
 from lerax_fx._core.arguments import known_names
-from lerax_fx._core.bounds import NonNegative, check_count, check_number, declared_intervals
+from lerax_fx._core.bounds import check_count, check_number, declared_intervals
 from lerax_fx._core.schedules import Schedule
+from lerax_fx.types import NonNegative
 
 
 @final

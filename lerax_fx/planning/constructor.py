@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from lerax_fx._core.arguments import known_names
-from lerax_fx._core.bounds import Interval, check_count, check_flag, check_number
+from lerax_fx._core.bounds import check_count, check_flag, check_number
 from lerax_fx.agents.activation import Activation
 from lerax_fx.agents.constructors.networks import hidden_sizes
 from lerax_fx.agents.mlp import MLP
@@ -19,7 +19,7 @@ from lerax_fx.nde.scaling import box_scaling
 from lerax_fx.nde.split_time import value_space
 from lerax_fx.planning.agent import Planner, PlanningAgent
 from lerax_fx.planning.cem import check_search
-from lerax_fx.types import Key
+from lerax_fx.types import Interval, Key
 
 # A model that begins with little change and little reward says nothing that it does not know.
 _LAST_GAIN = 0.1

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from lerax_fx._core.arguments import known_names
-from lerax_fx._core.bounds import Fraction, Interval, Positive, check_number
+from lerax_fx._core.bounds import check_number
 from lerax_fx._core.runner import safe_increment
 from lerax_fx._core.schedules import ScalarOrSchedule, value_at
 from lerax_fx.replay.ring import Ring
 from lerax_fx.replay.sampling import AbstractSampling, Drawn
 from lerax_fx.replay.sum_tree import SumTree
-from lerax_fx.types import Count, Scalar, Tree
+from lerax_fx.types import Count, Fraction, Interval, Positive, Scalar, Tree
 
 
 @final

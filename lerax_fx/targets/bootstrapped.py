@@ -4,13 +4,12 @@ from collections.abc import Callable
 
 import jax
 
-from lerax_fx._core.bounds import Fraction
 from lerax_fx.agents.steps import over_steps
 from lerax_fx.agents.unroll import split_keys
 from lerax_fx.data.targets import Targets
 from lerax_fx.data.transitions import Transitions
 from lerax_fx.targets.td_target import bootstrap_each
-from lerax_fx.types import Key, Scalar, Tree
+from lerax_fx.types import Fraction, Key, Scalar, Tree
 
 
 def bootstrapped(

@@ -8,14 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lerax_fx._core.arguments import known_names
-from lerax_fx._core.bounds import (
-    Fraction,
-    Interval,
-    NonNegative,
-    Positive,
-    check_count,
-    check_number,
-)
+from lerax_fx._core.bounds import check_count, check_number
 from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx.agents.policies.deterministic import DeterministicAction
 from lerax_fx.agents.protocols import ContinuousQ, check_agent_family
@@ -26,7 +19,7 @@ from lerax_fx.errors import WiringError, explain
 from lerax_fx.targets.bootstrapped import bootstrapped
 from lerax_fx.targets.network import AbstractTargetUpdate, checked_update
 from lerax_fx.targets.td_target import TargetState, follow_agent, start_following
-from lerax_fx.types import Key, Scalar, Tree
+from lerax_fx.types import Fraction, Interval, Key, NonNegative, Positive, Scalar, Tree
 
 
 @final

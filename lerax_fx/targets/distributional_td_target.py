@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from lerax_fx._core.arguments import known_names
-from lerax_fx._core.bounds import Fraction, Interval, check_count, check_flag, check_number
+from lerax_fx._core.bounds import check_count, check_flag, check_number
 from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx.agents.protocols import DistributionalQNetwork, check_output
 from lerax_fx.agents.returns import returns_of_action
@@ -23,7 +23,7 @@ from lerax_fx.targets.td_target import (
     follow_agent,
     start_following,
 )
-from lerax_fx.types import Key, Tree
+from lerax_fx.types import Fraction, Interval, Key, Tree
 
 
 @final

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import optax
 
 from lerax_fx._core.arguments import known_names
-from lerax_fx._core.bounds import Fraction, Interval, check_count, check_number
+from lerax_fx._core.bounds import check_count, check_number
 from lerax_fx.errors import WiringError, explain
-from lerax_fx.types import Count, Tree
+from lerax_fx.types import Count, Fraction, Interval, Tree
 
 
 class AbstractTargetUpdate(eqx.Module):

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from lerax_fx._core.arguments import known_names
-from lerax_fx._core.bounds import Fraction, Interval, check_count, check_number
+from lerax_fx._core.bounds import check_count, check_number
 from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx.agents.packed import with_part
 from lerax_fx.data.targets import Targets
@@ -15,7 +15,7 @@ from lerax_fx.losses.soft_policy import check_soft_agent, soft_value
 from lerax_fx.targets.bootstrapped import bootstrapped
 from lerax_fx.targets.network import AbstractTargetUpdate, checked_update
 from lerax_fx.targets.td_target import TargetState, follow_agent, start_following
-from lerax_fx.types import Key, Scalar, Tree
+from lerax_fx.types import Fraction, Interval, Key, Scalar, Tree
 
 
 @final

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from lerax_fx._core.arguments import known_names
-from lerax_fx._core.bounds import Fraction, Interval, check_count, check_flag, check_number
+from lerax_fx._core.bounds import check_count, check_flag, check_number
 from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx.agents.hidden_state import has_memory
 from lerax_fx.agents.protocols import QNetwork, check_agent_family, check_q_values
@@ -24,7 +24,7 @@ from lerax_fx.data.targets import Targets
 from lerax_fx.data.transitions import Transitions
 from lerax_fx.errors import WiringError, explain
 from lerax_fx.targets.network import AbstractTargetUpdate, checked_update
-from lerax_fx.types import Count, Key, Tree
+from lerax_fx.types import Count, Fraction, Interval, Key, Tree
 
 
 @final

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lerax_fx._core.bounds import Interval, Positive, check_count, check_counts, check_number
+from lerax_fx._core.bounds import check_count, check_counts, check_number
 from lerax_fx.agents.activation import Activation
 from lerax_fx.agents.constructors.networks import ACTOR_GAIN, network_for
 from lerax_fx.agents.critics import Critics
@@ -24,7 +24,7 @@ from lerax_fx.agents.policies import (
 from lerax_fx.agents.q_actor_critic import QActorCritic
 from lerax_fx.environments.spaces import Discrete, Space
 from lerax_fx.environments.spaces_of import spaces_of
-from lerax_fx.types import Key, Scalar
+from lerax_fx.types import Interval, Key, Positive, Scalar
 
 
 def deterministic_actor_critic(

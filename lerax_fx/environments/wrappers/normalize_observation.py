@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lerax_fx._core.bounds import Interval, check_number
+from lerax_fx._core.bounds import check_number
 from lerax_fx.environments.env import Env
 from lerax_fx.environments.make import make
 from lerax_fx.environments.running_statistics import RunningStatistics
@@ -15,7 +15,7 @@ from lerax_fx.environments.timed_space import TimedSpace
 from lerax_fx.environments.wrappers.shared import check_shape, first_of_batch
 from lerax_fx.environments.wrappers.wrapper import AbstractWrapper, WrapperState
 from lerax_fx.errors import EnvironmentSetupError, explain
-from lerax_fx.types import Key, ScalarLike, Tree
+from lerax_fx.types import Interval, Key, ScalarLike, Tree
 
 
 @final

@@ -5,14 +5,14 @@ from typing import Any, final
 import equinox as eqx
 import jax.numpy as jnp
 
-from lerax_fx._core.bounds import Interval, check_number
+from lerax_fx._core.bounds import check_number
 from lerax_fx.environments.env import Env
 from lerax_fx.environments.make import make
 from lerax_fx.environments.running_statistics import RunningStatistics
 from lerax_fx.environments.timed_space import TimedSpace
 from lerax_fx.environments.wrappers.shared import check_shape, first_of_batch
 from lerax_fx.environments.wrappers.wrapper import AbstractWrapper, WrapperState
-from lerax_fx.types import Key, Scalar, ScalarLike, Tree
+from lerax_fx.types import Interval, Key, Scalar, ScalarLike, Tree
 
 
 @final
