@@ -293,7 +293,7 @@ def update_of(stage, agent):
         (
             lambda: update_of(fx.distributional_td_target(), fx.q_agent(SPACES, key=KEY)),
             fx.WiringError,
-            r"distributional_td_target: agent.*got one whose output, a QOutput, lacks return_distribution.*fx\.categorical_q_agent",
+            r"distributional_td_target: agent.*a QOutput, lacks return_distribution.*fx\.categorical_q_agent",
         ),
         (
             lambda: fx.categorical_loss()(AGENTS["quantile"][0], random_targets(0), KEY),
