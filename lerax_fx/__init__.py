@@ -16,89 +16,43 @@ An algorithm is a chain of small pure transforms, as an optimiser is in Optax:
     train = fx.anakin_loop(ppo, num_updates=60)
 """
 
+from importlib.metadata import PackageNotFoundError, version
+
 from lerax_fx._typecheck import install_from_environment
 
 # Before any other module of the package is imported: the hook sees only what comes after.
 install_from_environment()
 
-from lerax_fx._core.chain import (
-    Chain,
-    chain,
+from lerax_fx import (
+    agents,
+    data,
+    envs,
+    errors,
+    loops,
+    losses,
+    nde,
+    planning,
+    saving,
+    spaces,
+    stages,
+    typing,
 )
-from lerax_fx._core.describe import (
-    describe,
-)
-from lerax_fx._core.hyperparameters import (
-    combine,
-    named_hyperparameters,
-    partition,
-)
-from lerax_fx._core.lift import (
-    transform,
-)
-from lerax_fx._core.schedules import (
-    Schedule,
-    schedule,
-)
-from lerax_fx._core.transform import (
-    Step,
-    Transform,
-    identity,
-)
-from lerax_fx._core.wrapper import (
-    Wrapper,
-    every,
-    repeat,
-)
-from lerax_fx.agents import (
-    AbstractActorCritic,
-    DistributionalQOutput,
-    Output,
-    QOutput,
-    actor_critic,
-    categorical_q_agent,
-    cnn_actor_critic,
-    deterministic_actor_critic,
-    gru_actor_critic,
-    gru_q_agent,
-    mlp_actor_critic,
-    packed,
-    q_agent,
-    quantile_q_agent,
-    soft_actor_critic,
-)
-from lerax_fx.data import (
-    DistributionTargets,
-    Estimates,
-    Rollout,
-    Targets,
-    Timed,
-    Transitions,
-)
-from lerax_fx.environments import (
-    Box,
-    ClipAction,
-    Dict,
-    Discrete,
-    Env,
-    FlattenObservation,
-    IrregularTime,
-    MultiBinary,
-    MultiDiscrete,
-    NormalizeObservation,
-    NormalizeReward,
-    RescaleAction,
-    SelectObservation,
-    Space,
-    TimedSpace,
-    TimeLimit,
-    Timestep,
-    Tuple,
-    check_env,
-    frozen,
-    hide_velocities,
-    make,
-)
+from lerax_fx._core.chain import Chain, chain
+from lerax_fx._core.describe import describe
+from lerax_fx._core.hyperparameters import combine, named_hyperparameters, partition
+from lerax_fx._core.lift import transform
+from lerax_fx._core.schedules import Schedule, schedule
+from lerax_fx._core.transform import Step, Transform, identity
+from lerax_fx._core.wrapper import Wrapper, every, repeat
+from lerax_fx._replay.sampling import prioritized, uniform
+from lerax_fx._replay.stage import burn_in, replay
+from lerax_fx.agents.actor_critics import actor_critic
+from lerax_fx.agents.check import check_agent
+from lerax_fx.agents.q_actor_critics import deterministic_actor_critic, soft_actor_critic
+from lerax_fx.agents.q_agents import categorical_q_agent, q_agent, quantile_q_agent
+from lerax_fx.envs.check import check_env
+from lerax_fx.envs.env import Env
+from lerax_fx.envs.registry import make
 from lerax_fx.errors import (
     EnvironmentSetupError,
     HyperparameterError,
@@ -106,7 +60,20 @@ from lerax_fx.errors import (
     SavingError,
     WiringError,
 )
-from lerax_fx.estimators import (
+from lerax_fx.loops.anakin import anakin_loop, updates_in
+from lerax_fx.loops.evaluation import evaluate
+from lerax_fx.losses.base import loss_term
+from lerax_fx.losses.on_policy import (
+    clipped_surrogate,
+    entropy,
+    policy_gradient,
+    ppo_loss,
+    value_loss,
+)
+from lerax_fx.losses.q import c51_loss, q_loss, quantile_regression_loss
+from lerax_fx.losses.sac_td3 import dpg_loss, q_critic_loss, sac_policy_loss, temperature_loss
+from lerax_fx.saving import load, save
+from lerax_fx.stages.estimators import (
     gae,
     n_step_returns,
     normalize_advantage,
@@ -114,235 +81,98 @@ from lerax_fx.estimators import (
     recompute_values,
     vtrace,
 )
-from lerax_fx.exploration import (
-    AbstractExploration,
-    epsilon_greedy,
-    gaussian_noise,
-)
-from lerax_fx.loops import (
-    AnakinLoop,
-    Evaluation,
-    TrainState,
-    anakin_loop,
-    check_agent,
-    evaluate,
-    rollout,
-    updates_in,
-)
-from lerax_fx.losses import (
-    Loss,
-    PolicyOutput,
-    categorical_loss,
-    clipped_surrogate,
-    critic_loss,
-    deterministic_policy_loss,
-    dynamics_loss,
-    entropy,
-    forward,
-    loss_term,
-    policy_gradient,
-    ppo_loss,
-    q_loss,
-    quantile_loss,
-    soft_policy_loss,
-    temperature_loss,
-    value_loss,
-)
-from lerax_fx.nde import (
-    CDE,
-    ODE,
-    SDE,
-    Dynamics,
-    Intervals,
-    NDESolution,
-    cde_actor_critic,
-    linear_cde_actor_critic,
-    nde_solve,
-    ode_actor_critic,
-)
-from lerax_fx.optimization import (
-    anneal,
-    minimize,
-    optimizer,
-)
-from lerax_fx.optimization.minibatch import (
-    minibatch,
-)
-from lerax_fx.planning import (
-    Gaussian,
-    PlanningAgent,
-    cem,
-    planning_agent,
-)
-from lerax_fx.replay import (
-    AbstractSampling,
-    burn_in,
-    prioritized,
-    replay,
-    uniform,
-)
-from lerax_fx.saving import (
-    load,
-    save,
-)
-from lerax_fx.targets import (
-    deterministic_target,
-    distributional_td_target,
-    periodic,
-    polyak,
-    soft_target,
-    td_target,
-)
-from lerax_fx.types import (
-    Count,
-    Flag,
-    Fraction,
-    Interval,
-    Key,
-    Metrics,
-    NonNegative,
-    Positive,
-    Real,
-    Scalar,
-    Tree,
-)
+from lerax_fx.stages.exploration import epsilon_greedy, gaussian_noise
+from lerax_fx.stages.minibatches import minibatch
+from lerax_fx.stages.optimization import anneal, minimize, optimizer
+from lerax_fx.stages.rollouts import rollout
+from lerax_fx.stages.target_networks import periodic, polyak
+from lerax_fx.stages.targets import distributional_td_target, sac_target, td3_target, td_target
+
+try:
+    __version__ = version("lerax-fx")
+except PackageNotFoundError:  # a checkout that is not installed
+    __version__ = "0.0.0+unknown"
 
 __all__ = [
-    "CDE",
-    "ODE",
-    "SDE",
-    "AbstractActorCritic",
-    "AbstractExploration",
-    "AbstractSampling",
-    "AnakinLoop",
-    "Box",
     "Chain",
-    "ClipAction",
-    "Count",
-    "Dict",
-    "Discrete",
-    "DistributionTargets",
-    "DistributionalQOutput",
-    "Dynamics",
     "Env",
     "EnvironmentSetupError",
-    "Estimates",
-    "Evaluation",
-    "Flag",
-    "FlattenObservation",
-    "Fraction",
-    "Gaussian",
     "HyperparameterError",
-    "Interval",
-    "Intervals",
-    "IrregularTime",
-    "Key",
     "LeraxError",
-    "Loss",
-    "Metrics",
-    "MultiBinary",
-    "MultiDiscrete",
-    "NDESolution",
-    "NonNegative",
-    "NormalizeObservation",
-    "NormalizeReward",
-    "Output",
-    "PlanningAgent",
-    "PolicyOutput",
-    "Positive",
-    "QOutput",
-    "Real",
-    "RescaleAction",
-    "Rollout",
     "SavingError",
-    "Scalar",
     "Schedule",
-    "SelectObservation",
-    "Space",
     "Step",
-    "Targets",
-    "TimeLimit",
-    "Timed",
-    "TimedSpace",
-    "Timestep",
-    "TrainState",
     "Transform",
-    "Transitions",
-    "Tree",
-    "Tuple",
     "WiringError",
     "Wrapper",
     "actor_critic",
+    "agents",
     "anakin_loop",
     "anneal",
     "burn_in",
-    "categorical_loss",
+    "c51_loss",
     "categorical_q_agent",
-    "cde_actor_critic",
-    "cem",
     "chain",
     "check_agent",
     "check_env",
     "clipped_surrogate",
-    "cnn_actor_critic",
     "combine",
-    "critic_loss",
+    "data",
     "describe",
     "deterministic_actor_critic",
-    "deterministic_policy_loss",
-    "deterministic_target",
     "distributional_td_target",
-    "dynamics_loss",
+    "dpg_loss",
     "entropy",
+    "envs",
     "epsilon_greedy",
+    "errors",
     "evaluate",
     "every",
-    "forward",
-    "frozen",
     "gae",
     "gaussian_noise",
-    "gru_actor_critic",
-    "gru_q_agent",
-    "hide_velocities",
     "identity",
-    "linear_cde_actor_critic",
     "load",
+    "loops",
     "loss_term",
+    "losses",
     "make",
     "minibatch",
     "minimize",
-    "mlp_actor_critic",
     "n_step_returns",
     "named_hyperparameters",
-    "nde_solve",
+    "nde",
     "normalize_advantage",
-    "ode_actor_critic",
     "optimizer",
-    "packed",
     "partition",
     "periodic",
-    "planning_agent",
+    "planning",
     "policy_gradient",
     "polyak",
     "ppo_loss",
     "prioritized",
     "q_agent",
+    "q_critic_loss",
     "q_lambda_returns",
     "q_loss",
-    "quantile_loss",
     "quantile_q_agent",
+    "quantile_regression_loss",
     "recompute_values",
     "repeat",
     "replay",
     "rollout",
+    "sac_policy_loss",
+    "sac_target",
     "save",
+    "saving",
     "schedule",
     "soft_actor_critic",
-    "soft_policy_loss",
-    "soft_target",
+    "spaces",
+    "stages",
+    "td3_target",
     "td_target",
     "temperature_loss",
     "transform",
+    "typing",
     "uniform",
     "updates_in",
     "value_loss",

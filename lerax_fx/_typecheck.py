@@ -96,8 +96,8 @@ def _check_usable(choice: str) -> None:
 
 def _refuse(*, wanted: str, got: str, fix: str) -> None:
     # Imported here, so that with checks on that module is checked as well.
-    from lerax_fx.errors import HyperparameterError, explain
+    from lerax_fx.errors import HyperparameterError, format_error
 
     raise HyperparameterError(
-        explain(f"the environment variable {VARIABLE}", wanted=wanted, got=got, fix=fix)
+        format_error(f"the environment variable {VARIABLE}", wanted=wanted, got=got, fix=fix)
     )

@@ -26,7 +26,7 @@ class SavingError(LeraxError, ValueError):
     """A file cannot be written or read, or holds something else than what is asked for."""
 
 
-def explain(where: str, *, wanted: str, got: str, fix: str) -> str:
+def format_error(where: str, *, wanted: str, got: str, fix: str) -> str:
     """Word an error: the place, what it wants, what it got, and what to do.
 
     **Arguments:**

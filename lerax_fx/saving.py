@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from lerax_fx.errors import SavingError, explain
+from lerax_fx.errors import SavingError, format_error
 
 T = TypeVar("T")
 PathLike = str | os.PathLike[str]
@@ -41,7 +41,7 @@ def save(path: PathLike, tree: Any) -> None:
     **Arguments:**
 
     - `path`: the file, in a folder that exists.
-    - `tree`: any PyTree: an agent, a [`TrainState`][lerax_fx.TrainState].
+    - `tree`: any PyTree: an agent, a [`TrainState`][lerax_fx.loops.TrainState].
 
     **Raises:** `SavingError` if the file cannot be written, or inside `jax.jit`.
     """
@@ -58,7 +58,7 @@ def save(path: PathLike, tree: Any) -> None:
         os.replace(temporary, path)
     except OSError as error:
         raise SavingError(
-            explain(
+            format_error(
                 "save: path",
                 wanted="a file that can be written, in a folder that exists",
                 got=f"{str(path)!r}: {error.strerror or error}",
@@ -89,7 +89,7 @@ def load(path: PathLike, like: T) -> T:
             return _read(path, file, like, wanted)
     except OSError as error:
         raise SavingError(
-            explain(
+            format_error(
                 "load: path",
                 wanted="a file that can be read",
                 got=f"{str(path)!r}: {error.strerror or error}",
@@ -101,7 +101,7 @@ def load(path: PathLike, like: T) -> T:
 def _read(path: Path, file: BinaryIO, like: T, wanted: _Described) -> T:
     if file.read(len(_FIRST_LINE)) != _FIRST_LINE:
         raise SavingError(
-            explain(
+            format_error(
                 "load: path",
                 wanted="a file that fx.save wrote",
                 got=f"{str(path)!r}, which begins otherwise",
@@ -125,7 +125,7 @@ def _read(path: Path, file: BinaryIO, like: T, wanted: _Described) -> T:
 
 def _truncated(path: Path) -> SavingError:
     return SavingError(
-        explain(
+        format_error(
             "load: path",
             wanted="a complete file",
             got=f"{str(path)!r}, which is truncated or was changed",
@@ -140,7 +140,7 @@ def _check_same(path: Path, wanted: _Described, found: _Described) -> None:
     for name in [*wanted, *found]:
         if wanted.get(name) != found.get(name):
             raise SavingError(
-                explain(
+                format_error(
                     f"load: {name or 'like'}",
                     wanted=_in_words(wanted.get(name)),
                     got=f"{_in_words(found.get(name))} in {str(path)!r}",
@@ -149,7 +149,7 @@ def _check_same(path: Path, wanted: _Described, found: _Described) -> None:
             )
     if list(wanted) != list(found):
         raise SavingError(
-            explain(
+            format_error(
                 "load: like",
                 wanted="leaves in this order: " + ", ".join(wanted),
                 got=f"{', '.join(found)} in {str(path)!r}",
@@ -174,7 +174,7 @@ def _describe(where: str, tree: Any) -> _Described:
         name = jax.tree_util.keystr(entries)
         if isinstance(leaf, Tracer):
             raise SavingError(
-                explain(
+                format_error(
                     f"{where}{name}",
                     wanted="an array with values",
                     got="a tracer",

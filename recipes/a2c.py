@@ -13,15 +13,15 @@ import optax
 from jaxtyping import ScalarLike
 
 import lerax_fx as fx
-from lerax_fx._core.arguments import known_names
+from lerax_fx._core.arguments import suggest_keywords
 from recipes.shell import main
 
 
-@known_names
+@suggest_keywords
 def make(
     env: Any = "CartPole-v1",
     *,
-    key: fx.Key,
+    key: fx.typing.Key,
     total_steps: int = 500_000,
     num_envs: int = 8,
     num_steps: int = 8,
@@ -31,7 +31,7 @@ def make(
     value_weight: ScalarLike = 0.5,
     entropy_weight: ScalarLike = 0.01,
     max_grad_norm: ScalarLike = 0.5,
-) -> tuple[fx.AbstractActorCritic, fx.AnakinLoop]:
+) -> tuple[fx.agents.AbstractActorCritic, fx.loops.AnakinLoop]:
     """Make an agent for an environment, and the function that trains it.
 
     `env` is an id, a gymnax environment or an `fx.Env`. **Returns:** `(agent, train)`,

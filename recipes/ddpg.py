@@ -12,15 +12,15 @@ import optax
 from jaxtyping import ScalarLike
 
 import lerax_fx as fx
-from lerax_fx._core.arguments import known_names
+from lerax_fx._core.arguments import suggest_keywords
 from recipes.shell import main
 
 
-@known_names
+@suggest_keywords
 def make(
     env: Any = "Pendulum-v1",
     *,
-    key: fx.Key,
+    key: fx.typing.Key,
     total_steps: int = 20_000,
     num_envs: int = 1,
     num_steps: int = 1,
@@ -34,7 +34,7 @@ def make(
     n: int = 1,
     noise: ScalarLike = 0.1,
     target_step_size: ScalarLike = 0.005,
-) -> tuple[fx.AbstractActorCritic, fx.AnakinLoop]:
+) -> tuple[fx.agents.AbstractActorCritic, fx.loops.AnakinLoop]:
     """Make an agent for an environment, and the function that trains it.
 
     `env` is an id, a gymnax environment or an `fx.Env`, with real-valued actions between
@@ -47,9 +47,9 @@ def make(
     actor_optimizer = fx.optimizer(optax.adam, actor_rate)
     critic_optimizer = fx.optimizer(optax.adam, critic_rate)
     learn = fx.chain(
-        fx.deterministic_target(discount=discount, n=n, update=fx.polyak(target_step_size)),
-        critic=fx.minimize(fx.critic_loss(), critic_optimizer, part="critic"),
-        actor=fx.minimize(fx.deterministic_policy_loss(), actor_optimizer, part="actor"),
+        fx.td3_target(discount=discount, n=n, update=fx.polyak(target_step_size)),
+        critic=fx.minimize(fx.q_critic_loss(), critic_optimizer, part="critic"),
+        actor=fx.minimize(fx.dpg_loss(), actor_optimizer, part="actor"),
     )
     algorithm = fx.chain(
         fx.rollout(env, num_envs=num_envs, num_steps=num_steps, explore=fx.gaussian_noise(noise)),

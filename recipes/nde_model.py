@@ -12,15 +12,15 @@ import optax
 from jaxtyping import ScalarLike
 
 import lerax_fx as fx
-from lerax_fx._core.arguments import known_names
+from lerax_fx._core.arguments import suggest_keywords
 from recipes.shell import main
 
 
-@known_names
+@suggest_keywords
 def make(
     env: Any = "Pendulum-v1",
     *,
-    key: fx.Key,
+    key: fx.typing.Key,
     total_steps: int = 2_000,
     num_envs: int = 4,
     num_steps: int = 1,
@@ -41,7 +41,7 @@ def make(
     noise_start: ScalarLike = 1.0,
     noise_end: ScalarLike = 0.1,
     noise_steps: int = 1_000,
-) -> tuple[fx.AbstractActorCritic, fx.AnakinLoop]:
+) -> tuple[fx.agents.AbstractActorCritic, fx.loops.AnakinLoop]:
     """Make an agent for an environment, and the function that trains it.
 
     `env` is an id, a gymnax environment or an `fx.Env`, whose observations are a `Box` and
@@ -52,7 +52,7 @@ def make(
     action's bounds, and falls over `noise_steps` environment steps.
     """
     env = fx.make(env)
-    agent = fx.planning_agent(
+    agent = fx.planning.planning_agent(
         env,
         key=key,
         width=width,
@@ -70,7 +70,7 @@ def make(
     algorithm = fx.chain(
         fx.rollout(env, num_envs=num_envs, num_steps=num_steps, explore=fx.gaussian_noise(noise)),
         fx.replay(
-            fx.minimize(fx.dynamics_loss(), optimizer, part="model"),
+            fx.minimize(fx.losses.dynamics_loss(), optimizer, part="model"),
             capacity=min(capacity, total_steps),
             batch_size=batch_size,
             warmup=warmup,

@@ -1,4 +1,4 @@
-"""Proximal policy optimisation of agents that remember, where one observation does not tell
+"""Proximal policy optimisation of recurrent agents, where one observation does not tell
 what to do: velocities are hidden, and observations may come at random intervals.
 
     python -m recipes.nde_ppo --cell gru --max-interval 3
@@ -15,37 +15,37 @@ import optax
 from jaxtyping import ScalarLike
 
 import lerax_fx as fx
-from lerax_fx._core.arguments import known_names
+from lerax_fx._core.arguments import suggest_keywords
 from lerax_fx._core.bounds import check_count
-from lerax_fx.errors import explain
+from lerax_fx.errors import format_error
 from recipes.shell import main
 
 CELLS: Final[MappingProxyType[str, Callable[..., Any]]] = MappingProxyType(
     {
-        "ode": fx.ode_actor_critic,
-        "cde": fx.cde_actor_critic,
-        "linear_cde": fx.linear_cde_actor_critic,
-        "gru": fx.gru_actor_critic,
-        "mlp": fx.mlp_actor_critic,
+        "ode": fx.nde.ode_actor_critic,
+        "cde": fx.nde.cde_actor_critic,
+        "linear_cde": fx.nde.linear_cde_actor_critic,
+        "gru": fx.agents.gru_actor_critic,
+        "mlp": fx.agents.mlp_actor_critic,
     }
 )
-"""What an agent may remember by; `mlp` remembers nothing."""
+"""The recurrent cells; `mlp` is feedforward."""
 
 
-def task(env: Any, *, hide_velocities: bool = True, max_interval: int = 1, **_: Any) -> fx.Env:
+def task(env: Any, *, mask_velocities: bool = True, max_interval: int = 1, **_: Any) -> fx.Env:
     """The environment that is trained in, and that the agent is evaluated in."""
     check_count("nde_ppo: max_interval", max_interval)
-    env = fx.hide_velocities(env) if hide_velocities else fx.make(env)
-    return env if max_interval == 1 else fx.IrregularTime(env, max_interval)
+    env = fx.envs.mask_velocities(env) if mask_velocities else fx.make(env)
+    return env if max_interval == 1 else fx.envs.IrregularTime(env, max_interval)
 
 
-@known_names
+@suggest_keywords
 def make(
     env: Any = "CartPole-v1",
     *,
-    key: fx.Key,
+    key: fx.typing.Key,
     cell: str = "linear_cde",
-    hide_velocities: bool = True,
+    mask_velocities: bool = True,
     max_interval: int = 1,
     width: int = 64,
     total_steps: int = 500_000,
@@ -62,21 +62,21 @@ def make(
     entropy_weight: ScalarLike = 0.01,
     max_grad_norm: ScalarLike = 0.5,
     normalize_reward: bool = True,
-) -> tuple[fx.AbstractActorCritic, fx.AnakinLoop]:
+) -> tuple[fx.agents.AbstractActorCritic, fx.loops.AnakinLoop]:
     """Make an agent for an environment, and the function that trains it.
 
     `env` is an id, a gymnax environment or an `fx.Env`. **Returns:** `(agent, train)`,
     with `train(agent, key) -> (agent, metrics)`; metrics hold one value per update.
-    `cell` is what the agent remembers by, one of `CELLS`; observations are `max_interval`
+    `cell` is the agent's recurrent cell, one of `CELLS`; observations are `max_interval`
     steps of the environment apart at most, and `total_steps` counts observations. Returns
     are reported as they are. Rewards are normalised while training, because policy and value
     share a memory: where returns are large, the value's gradient is all that is left of the
     two when their norm is clipped.
     """
-    env = task(env, hide_velocities=hide_velocities, max_interval=max_interval)
+    env = task(env, mask_velocities=mask_velocities, max_interval=max_interval)
     agent = _cell(cell)(env, key=key, width=width)
     if normalize_reward:
-        env = fx.NormalizeReward(env, discount=discount)
+        env = fx.envs.NormalizeReward(env, discount=discount)
     num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps)
     schedule = fx.anneal(
         learning_rate, num_updates=num_updates, steps_per_update=num_epochs * num_minibatches
@@ -104,7 +104,7 @@ def _cell(name: str) -> Callable[..., Any]:
         return CELLS[name]
     near = difflib.get_close_matches(name, CELLS, n=1)
     raise fx.HyperparameterError(
-        explain(
+        format_error(
             "nde_ppo: cell",
             wanted=f"one of {', '.join(CELLS)}",
             got=repr(name),

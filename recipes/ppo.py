@@ -11,15 +11,15 @@ import optax
 from jaxtyping import ScalarLike
 
 import lerax_fx as fx
-from lerax_fx._core.arguments import known_names
+from lerax_fx._core.arguments import suggest_keywords
 from recipes.shell import main
 
 
-@known_names
+@suggest_keywords
 def make(
     env: Any = "CartPole-v1",
     *,
-    key: fx.Key,
+    key: fx.typing.Key,
     total_steps: int = 500_000,
     num_envs: int = 4,
     num_steps: int = 128,
@@ -34,7 +34,7 @@ def make(
     entropy_weight: ScalarLike = 0.01,
     max_grad_norm: ScalarLike = 0.5,
     normalize_reward: bool | None = None,
-) -> tuple[fx.AbstractActorCritic, fx.AnakinLoop]:
+) -> tuple[fx.agents.AbstractActorCritic, fx.loops.AnakinLoop]:
     """Make an agent for an environment, and the function that trains it.
 
     `env` is an id, a gymnax environment or an `fx.Env`. **Returns:** `(agent, train)`,
@@ -44,9 +44,9 @@ def make(
     """
     env = fx.make(env)
     agent = fx.actor_critic(env, key=key)
-    continuous = isinstance(env.action_space, fx.Box)
+    continuous = isinstance(env.action_space, fx.spaces.Box)
     if continuous if normalize_reward is None else normalize_reward:
-        env = fx.NormalizeReward(env, discount=discount)
+        env = fx.envs.NormalizeReward(env, discount=discount)
     num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps)
     schedule = fx.anneal(
         learning_rate, num_updates=num_updates, steps_per_update=num_epochs * num_minibatches

@@ -13,15 +13,15 @@ import optax
 from jaxtyping import ScalarLike
 
 import lerax_fx as fx
-from lerax_fx._core.arguments import known_names
+from lerax_fx._core.arguments import suggest_keywords
 from recipes.shell import main
 
 
-@known_names
+@suggest_keywords
 def make(
     env: Any = "CartPole-v1",
     *,
-    key: fx.Key,
+    key: fx.typing.Key,
     total_steps: int = 500_000,
     num_envs: int = 10,
     num_steps: int = 1,
@@ -38,7 +38,7 @@ def make(
     epsilon_start: ScalarLike = 1.0,
     epsilon_end: ScalarLike = 0.05,
     epsilon_steps: int = 250_000,
-) -> tuple[fx.AbstractActorCritic, fx.AnakinLoop]:
+) -> tuple[fx.agents.AbstractActorCritic, fx.loops.AnakinLoop]:
     """Make an agent for an environment, and the function that trains it.
 
     `env` is an id, a gymnax environment or an `fx.Env`, with discrete actions. **Returns:**
@@ -56,7 +56,7 @@ def make(
     algorithm = fx.chain(
         fx.rollout(env, num_envs=num_envs, num_steps=num_steps, explore=fx.epsilon_greedy(epsilon)),
         fx.replay(
-            fx.chain(target, fx.minimize(fx.quantile_loss(huber=huber), optimizer)),
+            fx.chain(target, fx.minimize(fx.quantile_regression_loss(huber=huber), optimizer)),
             capacity=capacity,
             batch_size=batch_size,
             warmup=warmup,

@@ -12,15 +12,15 @@ import optax
 from jaxtyping import ScalarLike
 
 import lerax_fx as fx
-from lerax_fx._core.arguments import known_names
+from lerax_fx._core.arguments import suggest_keywords
 from recipes.shell import main
 
 
-@known_names
+@suggest_keywords
 def make(
     env: Any = "Pendulum-v1",
     *,
-    key: fx.Key,
+    key: fx.typing.Key,
     total_steps: int = 20_000,
     num_envs: int = 1,
     num_steps: int = 1,
@@ -36,7 +36,7 @@ def make(
     temperature: ScalarLike = 1.0,
     target_entropy: float | None = None,
     target_step_size: ScalarLike = 0.005,
-) -> tuple[fx.AbstractActorCritic, fx.AnakinLoop]:
+) -> tuple[fx.agents.AbstractActorCritic, fx.loops.AnakinLoop]:
     """Make an agent for an environment, and the function that trains it.
 
     `env` is an id, a gymnax environment or an `fx.Env`, with discrete actions, or
@@ -51,9 +51,9 @@ def make(
     critic_optimizer = fx.optimizer(optax.adam, critic_rate)
     temperature_optimizer = fx.optimizer(optax.adam, temperature_rate)
     learn = fx.chain(
-        fx.soft_target(discount=discount, n=n, update=fx.polyak(target_step_size)),
-        critic=fx.minimize(fx.critic_loss(), critic_optimizer, part="critic"),
-        actor=fx.minimize(fx.soft_policy_loss(), actor_optimizer, part="actor"),
+        fx.sac_target(discount=discount, n=n, update=fx.polyak(target_step_size)),
+        critic=fx.minimize(fx.q_critic_loss(), critic_optimizer, part="critic"),
+        actor=fx.minimize(fx.sac_policy_loss(), actor_optimizer, part="actor"),
         temperature=fx.minimize(alpha_loss, temperature_optimizer, part="log_temperature"),
     )
     algorithm = fx.chain(

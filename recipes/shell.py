@@ -16,7 +16,7 @@ import numpy as np
 import lerax_fx as fx
 from lerax_fx._core.bounds import check_count
 
-Make = Callable[..., tuple[Any, fx.AnakinLoop]]
+Make = Callable[..., tuple[Any, fx.loops.AnakinLoop]]
 Task = Callable[..., fx.Env]
 """From `env` and a recipe's options to the environment that its agent acts in."""
 
@@ -134,7 +134,7 @@ def piece(num_updates: int) -> int:
 
 
 @contextmanager
-def progress(num_updates: int, show: bool) -> Generator[Callable[[int, fx.Metrics], None]]:
+def progress(num_updates: int, show: bool) -> Generator[Callable[[int, fx.typing.Metrics], None]]:
     """A live bar with the latest return; the function that moves it."""
     if not show:
         yield lambda updates, metrics: None
@@ -150,7 +150,7 @@ def progress(num_updates: int, show: bool) -> Generator[Callable[[int, fx.Metric
     with Progress(*columns) as bar:
         task = bar.add_task("", total=num_updates, steps=0, episode_return=math.nan)
 
-        def advance(updates: int, metrics: fx.Metrics) -> None:
+        def advance(updates: int, metrics: fx.typing.Metrics) -> None:
             returns = np.asarray(metrics["episode_return"])
             known = returns[~np.isnan(returns)]
             # A piece in which no episode ended leaves the return as it was.

@@ -11,15 +11,15 @@ import optax
 from jaxtyping import ScalarLike
 
 import lerax_fx as fx
-from lerax_fx._core.arguments import known_names
+from lerax_fx._core.arguments import suggest_keywords
 from recipes.shell import main
 
 
-@known_names
+@suggest_keywords
 def make(
     env: Any = "Pendulum-v1",
     *,
-    key: fx.Key,
+    key: fx.typing.Key,
     total_steps: int = 20_000,
     num_envs: int = 1,
     num_steps: int = 1,
@@ -36,7 +36,7 @@ def make(
     target_noise_clip: ScalarLike = 0.5,
     target_step_size: ScalarLike = 0.005,
     delay: int = 2,
-) -> tuple[fx.AbstractActorCritic, fx.AnakinLoop]:
+) -> tuple[fx.agents.AbstractActorCritic, fx.loops.AnakinLoop]:
     """Make an agent for an environment, and the function that trains it.
 
     `env` is an id, a gymnax environment or an `fx.Env`, with real-valued actions between
@@ -46,7 +46,7 @@ def make(
     """
     env = fx.make(env)
     agent = fx.deterministic_actor_critic(env, key=key, widths=(width, width))
-    target = fx.deterministic_target(
+    target = fx.td3_target(
         discount=discount,
         n=n,
         noise=target_noise,
@@ -55,10 +55,10 @@ def make(
     )
     actor_optimizer = fx.optimizer(optax.adam, actor_rate)
     critic_optimizer = fx.optimizer(optax.adam, critic_rate)
-    learn_actor = fx.minimize(fx.deterministic_policy_loss(), actor_optimizer, part="actor")
+    learn_actor = fx.minimize(fx.dpg_loss(), actor_optimizer, part="actor")
     learn = fx.chain(
         target,
-        critic=fx.minimize(fx.critic_loss(), critic_optimizer, part="critic"),
+        critic=fx.minimize(fx.q_critic_loss(), critic_optimizer, part="critic"),
         actor=fx.every(delay, learn_actor),
     )
     algorithm = fx.chain(

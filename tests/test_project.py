@@ -131,7 +131,7 @@ import jax.numpy as jnp
 import lerax_fx as fx
 zeros, ends = jnp.zeros(3), jnp.zeros(3, bool)
 try:
-    fx.Rollout(zeros, zeros, zeros, ends, ends, zeros, jnp.zeros(2), zeros, zeros)
+    fx.data.Rollout(zeros, zeros, zeros, ends, ends, zeros, jnp.zeros(2), zeros, zeros)
 except Exception as error:
     print(type(error).__module__.split(".")[0])
 else:
@@ -172,7 +172,7 @@ def test_a_typeguard_that_cannot_read_shapes_is_refused(tmp_path: Path) -> None:
 def test_a_checked_run_leaves_no_checked_bytecode_behind() -> None:
     # jaxtyping alone does, where a module is run with `python -m`: the next run without
     # checks would find it and fail.
-    run = "import runpy, lerax_fx; runpy.run_module('lerax_fx.types', run_name='__main__')"
+    run = "import runpy, lerax_fx; runpy.run_module('lerax_fx.typing', run_name='__main__')"
     run_python(run, typecheck="beartype")
     names = [path.name for path in ROOT.glob("lerax_fx/**/__pycache__/*")]
     assert not [name for name in names if "jaxtyping" in name]
@@ -183,7 +183,7 @@ def test_modules_imported_late_and_recipes_are_checked_too() -> None:
     code = (
         "import lerax_fx\n"
         "from recipes import shell\n"
-        "from lerax_fx.environments import gymnax\n"
+        "from lerax_fx.envs import gymnax\n"
         "print([hasattr(function, '__wrapped__') for function in (gymnax._convert, shell.main)])"
     )
     assert run_python(code, typecheck="beartype").stdout.strip() == "[True, True]"

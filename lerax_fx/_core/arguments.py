@@ -8,14 +8,14 @@ from typing import Any, ParamSpec, TypeVar
 
 from lerax_fx._core.bounds import check_number, declared_intervals
 from lerax_fx._core.unchecked import unchecked
-from lerax_fx.errors import HyperparameterError, explain
+from lerax_fx.errors import HyperparameterError, format_error
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 @unchecked
-def known_names(function: Callable[P, R]) -> Callable[P, R]:
+def suggest_keywords(function: Callable[P, R]) -> Callable[P, R]:
     """Give a function an error for people where a keyword of it is misspelt.
 
     Python's own says that the keyword is unexpected; this one says which was probably
@@ -49,7 +49,7 @@ def bind_hyperparameters(
     parameters = list(inspect.signature(function).parameters.values())[skip:]
     if args:
         raise HyperparameterError(
-            explain(
+            format_error(
                 name,
                 wanted="keyword arguments only",
                 got=f"{len(args)} positional",
@@ -63,7 +63,7 @@ def bind_hyperparameters(
         value = given.get(parameter.name, parameter.default)
         if value is inspect.Parameter.empty:
             raise HyperparameterError(
-                explain(
+                format_error(
                     f"{name}: {parameter.name}",
                     wanted="a value (it has no default)",
                     got="none",
@@ -86,7 +86,7 @@ def check_names(where: str, given: Mapping[str, Any], known: list[str]) -> None:
         if keyword not in known:
             near = difflib.get_close_matches(keyword, known, n=1)
             raise HyperparameterError(
-                explain(
+                format_error(
                     f"{where}: {keyword}",
                     wanted=f"one of {', '.join(known)}" if known else "no arguments",
                     got=f"an unknown name, {keyword!r}",

@@ -6,8 +6,8 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from lerax_fx.errors import WiringError, explain
-from lerax_fx.types import Tree
+from lerax_fx.errors import WiringError, format_error
+from lerax_fx.typing import Tree
 
 
 def spec(tree: Tree) -> str:
@@ -77,7 +77,7 @@ def check_leading_axes(where: str, shape: tuple[int, ...], fields: dict[str, Tre
             own: tuple[int, ...] = np.shape(leaf)
             if own[: len(shape)] != shape:
                 raise WiringError(
-                    explain(
+                    format_error(
                         f"{where}: {name}",
                         wanted=f"arrays that begin with the axes {shape}, as the others do",
                         got=f"shape {own}",
@@ -94,7 +94,7 @@ def common_axes(where: str, data: Any, count: int) -> tuple[int, ...]:
     shapes = {np.shape(leaf)[:count] for leaf in jax.tree.leaves(data)}
     if len(shapes) != 1 or any(len(shape) != count for shape in shapes):
         raise WiringError(
-            explain(
+            format_error(
                 where,
                 wanted=f"data whose arrays share their first {count} axes",
                 got=f"arrays that begin with {sorted(shapes)}",

@@ -8,8 +8,8 @@ import numpy as np
 from jax.core import Tracer
 
 from lerax_fx._core.schedules import as_schedule
-from lerax_fx.errors import HyperparameterError, explain
-from lerax_fx.types import Interval
+from lerax_fx.errors import HyperparameterError, format_error
+from lerax_fx.typing import Interval
 
 
 def check_number(where: str, value: Any, interval: Interval, *, schedule: bool = False) -> Any:
@@ -33,7 +33,7 @@ def check_number(where: str, value: Any, interval: Interval, *, schedule: bool =
         value, int | float | np.ndarray | np.generic | jax.Array
     ):
         raise HyperparameterError(
-            explain(
+            format_error(
                 where,
                 wanted=str(interval),
                 got=f"{value!r} of type {type(value).__name__}",
@@ -42,7 +42,7 @@ def check_number(where: str, value: Any, interval: Interval, *, schedule: bool =
         )
     if not interval.contains(np.asarray(value)):
         raise HyperparameterError(
-            explain(where, wanted=str(interval), got=f"{value}", fix="Pass another value.")
+            format_error(where, wanted=str(interval), got=f"{value}", fix="Pass another value.")
         )
     # An int would be structure, and every new value a new compilation.
     return float(value) if isinstance(value, int) else value
@@ -53,7 +53,7 @@ def check_flag(where: str, value: Any) -> bool:
     if isinstance(value, bool):
         return value
     raise HyperparameterError(
-        explain(where, wanted="True or False", got=f"{value!r}", fix="Pass a Python bool.")
+        format_error(where, wanted="True or False", got=f"{value!r}", fix="Pass a Python bool.")
     )
 
 
@@ -64,7 +64,7 @@ def check_count(where: str, value: Any, *, at_least: int = 1) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < at_least:
         raise HyperparameterError(
-            explain(
+            format_error(
                 where,
                 wanted=f"an int of at least {at_least}",
                 got=f"{value!r}",
@@ -81,7 +81,7 @@ def check_counts(where: str, values: Any) -> tuple[int, ...]:
     """
     if isinstance(values, str) or not isinstance(values, Sequence):
         raise HyperparameterError(
-            explain(
+            format_error(
                 where,
                 wanted="a sequence of ints",
                 got=f"{values!r}",

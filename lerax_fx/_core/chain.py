@@ -11,8 +11,8 @@ import jax
 from lerax_fx._core.runner import Place, draw_stage, init_stage, run_stage
 from lerax_fx._core.transform import In_contra, Out_co, Shapes, Step, Transform
 from lerax_fx._core.wiring import check_is_transform, check_neighbours
-from lerax_fx.errors import WiringError, explain
-from lerax_fx.types import Key, Metrics, Tree
+from lerax_fx.errors import WiringError, format_error
+from lerax_fx.typing import Key, Metrics, Tree
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -42,7 +42,7 @@ class ChainState:
         head, _, rest = path.partition("/")
         if head not in self._states:
             raise WiringError(
-                explain(
+                format_error(
                     "state",
                     wanted=f"one of {', '.join(map(repr, self._states))}",
                     got=repr(head),
@@ -136,7 +136,7 @@ class Chain(Transform[In_contra, Out_co]):
                 if isinstance(within, Chain):
                     return within[rest]
         raise WiringError(
-            explain(
+            format_error(
                 "chain",
                 wanted=f"a position below {len(self.stages)} or one of {self.names}",
                 got=repr(which),
@@ -185,7 +185,7 @@ class Chain(Transform[In_contra, Out_co]):
             return
         states = isinstance(state, ChainState)
         raise WiringError(
-            explain(
+            format_error(
                 "chain: state",
                 wanted=f"the states of the stages {', '.join(self.names) or '(none)'}",
                 got=f"those of {', '.join(state)}" if states else f"a {type(state).__name__}",
@@ -239,7 +239,7 @@ def _merged(first: Metrics, second: Metrics, place: Place) -> Metrics:
     shared = sorted(set(first) & set(second))
     if shared:
         raise WiringError(
-            explain(
+            format_error(
                 f"{place}: metrics",
                 wanted="names that no stage before it uses",
                 got=f"{shared[0]!r} again",
@@ -508,7 +508,9 @@ def chain(*stages: Any, **named: Any) -> Any:
         check_is_transform(where, stage)
         if label and "/" in label:
             fix = "Nest chains instead: chain(outer=chain(inner=...))."
-            raise WiringError(explain(where, wanted="a name without a slash", got=label, fix=fix))
+            raise WiringError(
+                format_error(where, wanted="a name without a slash", got=label, fix=fix)
+            )
     spliced: list[tuple[str | None, AnyTransform]] = []
     for label, stage in parts:
         if isinstance(stage, Chain) and label is None:

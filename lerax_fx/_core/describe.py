@@ -14,7 +14,7 @@ from lerax_fx._core.lift import FunctionTransform
 from lerax_fx._core.runner import Record, recording
 from lerax_fx._core.transform import Transform
 from lerax_fx._core.wiring import check_starts
-from lerax_fx.types import Tree
+from lerax_fx.typing import Tree
 
 _HEADINGS = ("stage", "takes", "gives", "state", "hyperparameters")
 _WIDTH = 34

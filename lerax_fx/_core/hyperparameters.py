@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from lerax_fx.errors import HyperparameterError, explain
+from lerax_fx.errors import HyperparameterError, format_error
 
 
 class Constant:
@@ -173,7 +173,7 @@ def _require_hashable(where: str, structure: Structure) -> None:
         hash(structure.treedef)
     except TypeError as error:
         raise HyperparameterError(
-            explain(
+            format_error(
                 f"{where}: static fields",
                 wanted="hashable values (ints, strings, tuples, functions)",
                 got=str(error),

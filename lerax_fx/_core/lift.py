@@ -8,17 +8,10 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, final, get_typ
 import equinox as eqx
 
 from lerax_fx._core.arguments import bind_hyperparameters
-from lerax_fx._core.transform import (
-    In_contra,
-    Out_co,
-    Shapes,
-    Step,
-    Transform,
-    runtime_type,
-)
+from lerax_fx._core.transform import In_contra, Out_co, Shapes, Step, Transform, runtime_type
 from lerax_fx._core.unchecked import unchecked
-from lerax_fx.errors import WiringError, explain
-from lerax_fx.types import Key, Tree
+from lerax_fx.errors import WiringError, format_error
+from lerax_fx.typing import Key, Tree
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -106,7 +99,7 @@ def transform(function: Callable[..., Any]) -> Any:
     parameters = inspect.signature(function).parameters.values()
     if not 1 <= len(names) <= 3 or any(p.kind is p.VAR_POSITIONAL for p in parameters):
         raise WiringError(
-            explain(
+            format_error(
                 f"transform: {getattr(function, '__name__', function)}",
                 wanted="a function f(data), f(agent, data) or f(agent, data, key) whose other "
                 "arguments are keyword-only",

@@ -17,8 +17,8 @@ from lerax_fx._core.checked import Checked
 from lerax_fx._core.schedules import has_schedules, with_values
 from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx._core.wiring import check_input, check_step, describe_value
-from lerax_fx.errors import WiringError, explain
-from lerax_fx.types import Count, Key, Metrics, Tree
+from lerax_fx.errors import WiringError, format_error
+from lerax_fx.typing import Count, Key, Metrics, Tree
 
 RUN_METRICS = frozenset({"steps", "episode_return", "episode_length"})
 """What every run has: these stand under plain names, and only a stage that starts an algorithm
@@ -167,7 +167,7 @@ def _check_same(place: Place, what: str, before: Tree, after: Tree) -> None:
         return
     path, old, new = difference
     raise WiringError(
-        explain(
+        format_error(
             f"{place}: update: {what}{path}",
             wanted=f"the structure, shape and dtype that came, {old}",
             got=new,
@@ -220,7 +220,7 @@ def _scalar(where: str, value: Any) -> Any:
 
 def _bad_metrics(where: str, got: str) -> WiringError:
     return WiringError(
-        explain(
+        format_error(
             where,
             wanted="a flat dict of scalars, whose names are strings without a slash",
             got=got,

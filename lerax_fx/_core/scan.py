@@ -9,7 +9,7 @@ import jax
 from lerax_fx._core.absent import absent
 from lerax_fx._core.hyperparameters import is_array
 from lerax_fx._core.varying import vary_over, varying_axes
-from lerax_fx.types import Flag, Metrics, Tree
+from lerax_fx.typing import Flag, Metrics, Tree
 
 C = TypeVar("C")
 X = TypeVar("X")

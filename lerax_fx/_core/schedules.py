@@ -11,8 +11,8 @@ import optax
 from jaxtyping import ScalarLike
 
 from lerax_fx._core.transform import Transform
-from lerax_fx.errors import HyperparameterError, WiringError, explain
-from lerax_fx.types import Count, Scalar, Tree
+from lerax_fx.errors import HyperparameterError, WiringError, format_error
+from lerax_fx.typing import Count, Scalar, Tree
 
 M = TypeVar("M", bound=eqx.Module)
 
@@ -94,7 +94,7 @@ def schedule(function: Callable[..., optax.Schedule], *args: Any, **kwargs: Any)
     """
     if not callable(function):
         raise HyperparameterError(
-            explain(
+            format_error(
                 "schedule: function",
                 wanted="a function that makes a schedule",
                 got=f"{function!r}",
@@ -129,7 +129,7 @@ def value_at(where: str, value: ScalarOrSchedule, count: Count) -> Scalar:
     if array is not None and array.shape == ():
         return array
     raise WiringError(
-        explain(
+        format_error(
             where,
             wanted="a schedule that gives one number",
             got=f"{number!r}" if array is None else f"an array of shape {array.shape}",

@@ -4,7 +4,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from lerax_fx.errors import WiringError, explain
+from lerax_fx.errors import WiringError, format_error
 
 # Set while a stage that cuts trajectories traces the stage within it: data alone does not tell
 # whether its trajectories were longer before.
@@ -33,7 +33,7 @@ def check_whole_trajectories(where: str, fix: str | None = None) -> None:
     if stage is None:
         return
     raise WiringError(
-        explain(
+        format_error(
             where,
             wanted="whole trajectories",
             got=f"single steps, shuffled, within {stage!r}",

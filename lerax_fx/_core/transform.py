@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeAlias, TypeVar, final, get_args, get_origin
 
 import equinox as eqx
 
-from lerax_fx.types import Key, Metrics, Tree
+from lerax_fx.typing import Key, Metrics, Tree
 
 In_contra = TypeVar("In_contra", contravariant=True)
 Out_co = TypeVar("Out_co", covariant=True)

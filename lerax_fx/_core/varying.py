@@ -1,9 +1,9 @@
 """Values that differ from device to device, under `jax.shard_map`.
 
 There each array has in its type the mesh axes over which it varies, and the carry of a loop and
-the branches of a condition must agree on them: https://docs.jax.dev/en/latest/notebooks/shard_map.html
-An array made anew, such as `jnp.zeros(())`, varies over none. Elsewhere these functions return
-what they are given.
+the branches of a condition must agree on them:
+https://docs.jax.dev/en/latest/notebooks/shard_map.html An array made anew, such as `jnp.zeros(())`,
+varies over none. Elsewhere these functions return what they are given.
 """
 
 from typing import Any, TypeVar

@@ -7,14 +7,14 @@ from typing import Any, get_origin, get_type_hints
 import equinox as eqx
 
 from lerax_fx._core.transform import Step, Transform
-from lerax_fx.errors import WiringError, explain
+from lerax_fx.errors import WiringError, format_error
 
 # What to put before a stage that misses its data, by the type that it wants. Filled by the
 # modules that define the types, so that this one knows none of them.
 _SOURCES: dict[str, str] = {}
 
 
-def provided_by(type_name: str, stage: str) -> None:
+def register_producer(type_name: str, stage: str) -> None:
     """Tell the error messages which stage makes a type of data."""
     _SOURCES[type_name] = stage
 
@@ -37,7 +37,9 @@ def check_is_transform(where: str, value: Any) -> None:
         fix = f"Call it to make a stage: {value.__name__}(...)."
     elif callable(value):
         fix = f"Decorate {getattr(value, '__name__', 'it')} with @fx.transform, and call it."
-    raise WiringError(explain(where, wanted="a Transform", got=f"{describe_value(value)}", fix=fix))
+    raise WiringError(
+        format_error(where, wanted="a Transform", got=f"{describe_value(value)}", fix=fix)
+    )
 
 
 def _makes_transform(value: Any) -> bool:
@@ -73,7 +75,7 @@ def check_starts(where: str, algorithm: Transform[Any, Any]) -> None:
     first = getattr(algorithm, "names", (algorithm.name,))[0]
     source = _SOURCES.get(type_name(wanted))
     raise WiringError(
-        explain(
+        format_error(
             f"{where}: stage 1, {first!r}",
             wanted=type_name(wanted),
             got="nothing: it is the first stage",
@@ -93,7 +95,7 @@ def check_step(where: str, step: Any, declared: Any) -> None:
     """**Raises:** `WiringError` if what a stage returned is not the step that it declares."""
     if not isinstance(step, Step):
         raise WiringError(
-            explain(
+            format_error(
                 where,
                 wanted="update to return Step(agent, state, out, metrics)",
                 got=describe_value(step),
@@ -102,7 +104,7 @@ def check_step(where: str, step: Any, declared: Any) -> None:
         )
     if declared is not Any and not isinstance(step.out, declared):
         raise WiringError(
-            explain(
+            format_error(
                 where,
                 wanted=f"the {type_name(declared)} that it declares to return",
                 got=describe_value(step.out),
@@ -118,7 +120,7 @@ def check_inner(where: str, inner: Transform[Any, Any], given: Any) -> None:
         return
     source = _SOURCES.get(type_name(wanted))
     raise WiringError(
-        explain(
+        format_error(
             f"{where}: inner, {inner.name!r}",
             wanted=type_name(wanted),
             got=type_name(given),
@@ -140,7 +142,7 @@ def _mismatch(where: str, name: str, wanted: Any, given: Any, giver: str | None)
     came = type_name(given)
     if giver is not None:
         came += f" (from {giver!r})"
-    return explain(where, wanted=type_name(wanted), got=came, fix=fix)
+    return format_error(where, wanted=type_name(wanted), got=came, fix=fix)
 
 
 def _fits(given: Any, wanted: Any) -> bool:

@@ -11,7 +11,7 @@ from lerax_fx._core.bounds import check_count
 from lerax_fx._core.chain import as_chain
 from lerax_fx._core.scan import Carry, conditional_update, scan
 from lerax_fx._core.transform import In_contra, Out_co, Shapes, Step, Transform
-from lerax_fx.types import Count, Key, Metrics, Tree
+from lerax_fx.typing import Count, Key, Metrics, Tree
 
 D = TypeVar("D")
 In = TypeVar("In")

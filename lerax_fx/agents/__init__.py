@@ -1,29 +1,27 @@
-"""Agents: networks, policies, and the actor-critics made of them."""
+"""Agents: networks, policies, and the agents made of them."""
 
-from lerax_fx.agents.activation import ACTIVATIONS, Activation
-from lerax_fx.agents.actor_critic import AbstractActorCritic, AbstractFeedforward
-from lerax_fx.agents.constructors import (
+from lerax_fx.agents.actor_critics import (
+    FeedforwardActorCritic,
+    RecurrentActorCritic,
     actor_critic,
-    categorical_q_agent,
     cnn_actor_critic,
-    deterministic_actor_critic,
     gru_actor_critic,
-    gru_q_agent,
     mlp_actor_critic,
-    q_agent,
-    quantile_q_agent,
-    soft_actor_critic,
 )
-from lerax_fx.agents.convolution import CNN, Convolution
-from lerax_fx.agents.critics import Critics
-from lerax_fx.agents.discrete_q_actor_critic import DiscreteQActorCritic
-from lerax_fx.agents.distributional_q_agent import DistributionalQAgent
+from lerax_fx.agents.check import check_agent
 from lerax_fx.agents.encoding import Encoding, image_encoding, vector_encoding
-from lerax_fx.agents.feedforward import FeedforwardActorCritic
-from lerax_fx.agents.linear import Linear, orthogonal
-from lerax_fx.agents.mlp import MLP
-from lerax_fx.agents.output import DistributionalQOutput, Output, QOutput, greedy_output
-from lerax_fx.agents.packed import Packed, packed
+from lerax_fx.agents.networks import (
+    ACTIVATIONS,
+    CNN,
+    GRU,
+    MLP,
+    Activation,
+    Convolution,
+    Critics,
+    Linear,
+    orthogonal,
+)
+from lerax_fx.agents.packing import Packed, packed
 from lerax_fx.agents.policies import (
     AbstractPolicy,
     ActionBounds,
@@ -40,20 +38,36 @@ from lerax_fx.agents.policies import (
     policy_for,
 )
 from lerax_fx.agents.protocols import (
+    AbstractActorCritic,
+    AbstractFeedforward,
     ActorCritic,
     ContinuousQ,
     DiscreteQ,
     DistributionalQNetwork,
+    DistributionalQOutput,
     HasModel,
     HasTemperature,
+    Output,
     QNetwork,
+    QOutput,
     check_agent_family,
+    greedy_output,
 )
-from lerax_fx.agents.q_actor_critic import QActorCritic
-from lerax_fx.agents.q_agent import QAgent
-from lerax_fx.agents.recurrent import GRU
-from lerax_fx.agents.recurrent_actor_critic import RecurrentActorCritic
-from lerax_fx.agents.recurrent_q_agent import RecurrentQAgent
+from lerax_fx.agents.q_actor_critics import (
+    DiscreteQActorCritic,
+    QActorCritic,
+    deterministic_actor_critic,
+    soft_actor_critic,
+)
+from lerax_fx.agents.q_agents import (
+    DistributionalQAgent,
+    QAgent,
+    RecurrentQAgent,
+    categorical_q_agent,
+    gru_q_agent,
+    q_agent,
+    quantile_q_agent,
+)
 from lerax_fx.agents.returns import CategoricalReturns, QuantileReturns
 
 __all__ = [
@@ -102,6 +116,7 @@ __all__ = [
     "action_bounds",
     "actor_critic",
     "categorical_q_agent",
+    "check_agent",
     "check_agent_family",
     "cnn_actor_critic",
     "deterministic_actor_critic",

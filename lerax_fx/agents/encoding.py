@@ -1,7 +1,8 @@
-"""How an observation becomes what a network takes."""
+"""From observations to the inputs of networks, and networks that fit an observation space."""
 
 import math
-from typing import Any, final
+from collections.abc import Callable
+from typing import Any, Final, final
 
 import equinox as eqx
 import jax
@@ -9,11 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lerax_fx.data.timed import Timed
-from lerax_fx.environments.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
-from lerax_fx.environments.timed_space import TimedSpace
-from lerax_fx.errors import WiringError, explain
-from lerax_fx.types import Tree
+from lerax_fx._core.bounds import check_count
+from lerax_fx.agents.networks import CNN, HIDDEN_GAIN, MLP, Activation
+from lerax_fx.data import Timed
+from lerax_fx.envs.timed_space import TimedSpace
+from lerax_fx.errors import WiringError, format_error
+from lerax_fx.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
+from lerax_fx.typing import Key, Tree
 
 
 class ObservationError(WiringError):
@@ -25,10 +28,10 @@ class Encoding(eqx.Module):
     """Observations of one space as floats; all of it is structure, there are no arrays.
 
     - `shape`: of what comes out: `(size,)`, or `(height, width, channels)` for an image.
-    - `categories`: for whole numbers without an order, how many there are in each entry:
+    - `categories`: for integers without an order, how many there are in each entry:
       they become one-hot. Empty for numbers.
     - `scale`: what numbers are multiplied with.
-    - `timed`: whether observations are [`Timed`][lerax_fx.Timed]; their `dt` is the last
+    - `timed`: whether observations are [`Timed`][lerax_fx.data.Timed]; their `dt` is the last
       entry of what comes out, as it is.
     """
 
@@ -70,9 +73,10 @@ class Encoding(eqx.Module):
         numbers = len(self.categories) or math.prod(self.shape) - self.timed
         kind = "integers" if self.categories else "numbers"
         return ObservationError(
-            explain(
+            format_error(
                 "observation",
-                wanted=f"one array of {numbers} {kind}{' with the time, fx.Timed' * self.timed}",
+                wanted=f"one array of {numbers} "
+                f"{kind}{' with the time, fx.data.Timed' * self.timed}",
                 got=_shapes(observation),
                 fix="Make the agent for this environment's observation space, for instance with "
                 "fx.actor_critic(env, key=key).",
@@ -97,11 +101,11 @@ def vector_encoding(where: str, space: Space) -> Encoding:
     if isinstance(space, Box | MultiBinary):
         return Encoding((_not_empty(where, space),), scale=_scale(space.dtype))
     raise WiringError(
-        explain(
+        format_error(
             f"{where}: observations",
             wanted="one array: a Box, Discrete, MultiDiscrete or MultiBinary space",
             got=f"{space!r}",
-            fix="Wrap the environment in fx.FlattenObservation.",
+            fix="Wrap the environment in fx.envs.FlattenObservation.",
         )
     )
 
@@ -114,11 +118,11 @@ def image_encoding(where: str, space: Space) -> Encoding:
     if is_image(space):
         return Encoding(space.shape, scale=_scale(space.dtype))
     raise WiringError(
-        explain(
+        format_error(
             f"{where}: observations",
             wanted="images, a Box of shape (height, width, channels)",
             got=f"{space!r}",
-            fix="Use fx.mlp_actor_critic, or fx.actor_critic, which picks the network.",
+            fix="Use fx.agents.mlp_actor_critic, or fx.actor_critic, which picks the network.",
         )
     )
 
@@ -136,7 +140,7 @@ def _not_empty(where: str, space: Space) -> int:
     if space.flat_size > 0:
         return space.flat_size
     raise WiringError(
-        explain(
+        format_error(
             f"{where}: observations",
             wanted="at least one number",
             got=f"{space!r}",
@@ -150,3 +154,74 @@ def _shapes(tree: Tree) -> str:
     if not eqx.is_array_like(tree):
         return f"a {type(tree).__name__} of {len(leaves)} arrays"
     return ", ".join(f"{jnp.result_type(x)}{list(jnp.shape(x))}" for x in jax.tree.leaves(tree))
+
+
+# Huang et al. 2022, "The 37 Implementation Details of Proximal Policy Optimization", detail
+# 2: a policy that starts close to uniform, values of the usual size.
+ACTOR_GAIN: Final = 0.01
+CRITIC_GAIN: Final = 1.0
+
+
+def network_for(
+    where: str,
+    space: Space,
+    sizes: tuple[int, ...],
+    activation: Activation,
+    key: Key,
+    *,
+    layer_norm: bool = False,
+    last_gain: float = 1.0,
+) -> tuple[Encoding, Callable[..., Any]]:
+    """An encoding and a network of layers of these sizes on it, the last one linear."""
+    if is_image(space):
+        encoding = image_encoding(where, space)
+        size = image_size(encoding)
+        return encoding, CNN(
+            size,
+            sizes,
+            key=key,
+            activation=activation,
+            last_gain=last_gain,
+            activate_last=False,
+            layer_norm=layer_norm,
+        )
+    encoding = vector_encoding(where, space)
+    sizes = (*encoding.shape, *sizes)
+    network = MLP(sizes, key=key, activation=activation, last_gain=last_gain, layer_norm=layer_norm)
+    return encoding, network
+
+
+def torso_for(
+    where: str, space: Space, width: int, depth: int, activation: Activation, key: Key
+) -> tuple[Encoding, Callable[..., Any]]:
+    """An encoding of a space's elements, and a network of `depth` activated layers on it;
+    behind a convolution, for images.
+
+    **Raises:** `WiringError` for a space without a network; `HyperparameterError` for an
+    unknown activation or a size below 1.
+    """
+    hidden = hidden_sizes(where, width, depth, at_least=1)
+    if is_image(space):
+        encoding = image_encoding(where, space)
+        return encoding, CNN(image_size(encoding), hidden, key=key, activation=activation)
+    encoding = vector_encoding(where, space)
+    mlp = MLP(
+        (*encoding.shape, *hidden),
+        key=key,
+        activation=activation,
+        last_gain=HIDDEN_GAIN,
+        activate_last=True,
+    )
+    return encoding, mlp
+
+
+def hidden_sizes(where: str, width: int, depth: int, *, at_least: int) -> tuple[int, ...]:
+    """`depth` hidden layers of `width` units, checked."""
+    count = check_count(f"{where}: depth", depth, at_least=at_least)
+    return (check_count(f"{where}: width", width),) * count
+
+
+def image_size(encoding: Encoding) -> tuple[int, int, int]:
+    """Of images encoded so."""
+    height, width, channels = encoding.shape
+    return height, width, channels

@@ -1,26 +1,64 @@
-"""What each family of algorithms asks of an agent, and the one check of it.
+"""What stages and losses ask of an agent."""
 
-An agent is a PyTree (an `eqx.Module`) with the methods of its family; it need not inherit from
-anything of this package. All methods are written for one environment and one step or one
-trajectory: batches are made outside, with `jax.vmap`.
-
-Keys serve agents that draw random numbers (noisy networks, dropout, posterior sampling, search);
-others ignore them, and what is only computed for them is then dead code.
-"""
-
+import abc
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 import distrax
 import equinox as eqx
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from lerax_fx.agents.output import DistributionalQOutput, Output, QOutput
-from lerax_fx.agents.policies.action_bounds import ActionBounds
-from lerax_fx.agents.policies.deterministic import DeterministicAction
-from lerax_fx.errors import WiringError, explain
-from lerax_fx.types import Key, Scalar, Tree
+from lerax_fx.agents.policies import ActionBounds, DeterministicAction
+from lerax_fx.errors import WiringError, format_error
+from lerax_fx.typing import Key, Scalar, Tree
+
+
+class Output(eqx.Module):
+    """Of an actor-critic: a policy and a state value.
+
+    `agent.step` gives one, `agent.unroll` one whose arrays begin with the axis of time.
+
+    - `distribution`: over one action: a PyTree with `sample`, `log_prob`, `entropy` and `mode`.
+    - `value`: the value of the observation: float, `()`; `(time,)` of a trajectory.
+    """
+
+    distribution: Any
+    value: Float[Array, "*time"]
+
+
+class QOutput(Output):
+    """Of a Q-network: the policy is greedy in `q_values`, and `value` is their maximum.
+
+    - `q_values`: of each action: float, `(actions,)`; `(time, actions)` of a trajectory.
+    """
+
+    q_values: Float[Array, "*time actions"]
+
+
+class DistributionalQOutput(QOutput):
+    """Of a distributional Q-network: `q_values` are the means of the return distributions.
+
+    - `return_distribution`: of each action, with `atoms`, `probabilities` and `mean`: a
+      [`CategoricalReturns`][lerax_fx.agents.CategoricalReturns] or a
+      [`QuantileReturns`][lerax_fx.agents.QuantileReturns] whose arrays begin as `q_values` do.
+    """
+
+    return_distribution: Any
+
+
+def greedy_output(q_values: Float[Array, " actions"]) -> QOutput:
+    """The output of the greedy policy for one observation."""
+    return QOutput(distrax.Greedy(q_values, dtype=np.int32), q_values.max(), q_values)
+
+
+class NonTrainable(eqx.Module):
+    """A part of an agent whose arrays are not trained: statistics of a normalisation, a moving
+    average. [`minimize`][lerax_fx.minimize] leaves them alone, and their gradient is not taken;
+    a stage of their own updates them. They are saved and vmapped with the agent.
+    """
 
 
 class ActorCritic(Protocol):
@@ -37,7 +75,7 @@ class ActorCritic(Protocol):
 
     def step(self, memory: Tree, observation: Tree, key: Key) -> tuple[Tree, Output]:
         """One step: the hidden state after it, of the same shapes and dtypes, and the
-        [`Output`][lerax_fx.Output].
+        [`Output`][lerax_fx.agents.Output].
         """
         ...
 
@@ -59,7 +97,7 @@ class ActorCritic(Protocol):
 
 class QNetwork(Protocol):
     """As [`ActorCritic`][lerax_fx.agents.ActorCritic], for discrete actions, with an output
-    that has `q_values`: DQN, PQN and theirs. `fx.q_agent` and `fx.gru_q_agent` make one.
+    that has `q_values`: DQN, PQN and theirs. `fx.q_agent` and `fx.agents.gru_q_agent` make one.
     """
 
     def initial_memory(self) -> Tree: ...
@@ -152,8 +190,8 @@ class HasTemperature(Protocol):
 
 
 class HasModel(Protocol):
-    """What `dynamics_loss` asks for: a [`Dynamics`][lerax_fx.Dynamics] of the environment.
-    `fx.planning_agent` makes such an agent.
+    """What `dynamics_loss` asks for: a [`Dynamics`][lerax_fx.nde.Dynamics] of the environment.
+    `fx.planning.planning_agent` makes such an agent.
     """
 
     @property
@@ -184,7 +222,7 @@ _FAMILIES: dict[type, _Family] = {
         "a Q-network: an agent with initial_memory, step and unroll, whose output has q_values",
         _STEPS,
         ("q_values",),
-        "fx.q_agent(env, key=key) or fx.gru_q_agent(env, key=key)",
+        "fx.q_agent(env, key=key) or fx.agents.gru_q_agent(env, key=key)",
     ),
     DistributionalQNetwork: _Family(
         "a distributional Q-network: an agent with initial_memory, step and unroll, whose output "
@@ -215,7 +253,7 @@ _FAMILIES: dict[type, _Family] = {
         "an agent with a model of its environment",
         ("model",),
         (),
-        "fx.planning_agent(env, key=key)",
+        "fx.planning.planning_agent(env, key=key)",
     ),
 }
 
@@ -253,7 +291,7 @@ def check_q_values(where: str, output: Any, axes: tuple[int, ...]) -> None:
     shape = tuple(getattr(output.q_values, "shape", ()))
     if len(shape) != len(axes) + 1 or shape[:-1] != axes:
         raise WiringError(
-            explain(
+            format_error(
                 f"{where}: agent: q_values",
                 wanted="a value for each action, (actions,), for one observation",
                 got=f"shape {shape[len(axes) :]}",
@@ -270,13 +308,13 @@ def check_stochastic(where: str, distribution: Any) -> None:
     if not isinstance(inner, _NOT_TRAINABLE):
         return
     raise WiringError(
-        explain(
+        format_error(
             f"{where}: agent",
             wanted="a stochastic policy with parameters to train: this is a policy-gradient loss",
             got=f"one whose distribution is a {type(inner).__name__}, through which no gradient "
             "reaches the agent",
             fix="Make the agent with fx.actor_critic(env, key=key); for a Q-network use "
-            "fx.q_loss(), for a deterministic policy fx.deterministic_policy_loss().",
+            "fx.q_loss(), for a deterministic policy fx.dpg_loss().",
         )
     )
 
@@ -292,7 +330,7 @@ def check_distribution(where: str, distribution: Any) -> None:
     # What JAX does not know is a leaf of its own.
     if any(not eqx.is_array_like(leaf) for leaf in jax.tree.leaves(distribution)):
         raise WiringError(
-            explain(
+            format_error(
                 f"{where}: distribution",
                 wanted="a PyTree of arrays, which jit, vmap and scan take",
                 got=f"a {type(distribution).__name__} that is none, or has other leaves",
@@ -313,7 +351,7 @@ _METHODS = ("sample", "log_prob", "entropy", "mode")
 
 def _no_distribution(where: str, got: str) -> WiringError:
     return WiringError(
-        explain(
+        format_error(
             f"{where}: distribution",
             wanted=f"a distribution with {', '.join(_METHODS)}",
             got=got,
@@ -335,10 +373,80 @@ def _misfit(where: str, got: str, families: Sequence[type]) -> WiringError:
     records = [_FAMILIES[family] for family in families]
     constructors = " or ".join(dict.fromkeys(record.constructors for record in records))
     return WiringError(
-        explain(
+        format_error(
             f"{where}: agent",
             wanted=", or ".join(record.wanted for record in records),
             got=got,
             fix=f"Make it with {constructors}, or add to your agent what it lacks.",
         )
     )
+
+
+class AbstractActorCritic(eqx.Module):
+    """A policy and a value function, which may share a hidden state: a base class for agents
+    of the [`ActorCritic`][lerax_fx.agents.ActorCritic] protocol, which says what each method
+    has to do. A subclass defines `initial_memory` and `step`.
+
+    Everything is written for one environment; batches are made outside, with `jax.vmap`.
+    Distributions leave `vmap` and `scan` as PyTrees whose arrays have the further axes, so
+    call a batch of them under `vmap` again: `jax.vmap(lambda d, a: d.log_prob(a))(ds, actions)`.
+    """
+
+    @abc.abstractmethod
+    def initial_memory(self) -> Tree:
+        """The hidden state at the start of an episode: a PyTree of arrays, None for none."""
+
+    @abc.abstractmethod
+    def step(self, memory: Tree, observation: Tree, key: Key) -> tuple[Tree, Output]:
+        """One environment, one step: the memory after it, and the output."""
+
+    def unroll(
+        self, memory: Tree, observations: Tree, resets: Bool[Array, " time"], key: Key
+    ) -> tuple[Tree, Output]:
+        """One trajectory: what one `step` after the other would give, and by default does.
+        Step `t` gets the key `jax.random.fold_in(key, t)`.
+
+        **Arguments:**
+
+        - `memory`: as it was before the first step.
+        - `observations`: their arrays begin with the axis of time.
+        - `resets`: bool, `(time,)`. Whether `observations[t]` begins an episode: then the
+          memory becomes `initial_memory()` before step `t`.
+
+        Gives the memory after the last step, and the outputs, `(time, ...)`.
+        """
+        initial = self.initial_memory()
+
+        def one_step(memory: Tree, inputs: tuple[Tree, Array, Key]) -> tuple[Tree, Output]:
+            observation, reset, key = inputs
+            memory = jax.tree.map(lambda a, b: jnp.where(reset, a, b), initial, memory)
+            return self.step(memory, observation, key)
+
+        keys = step_keys(key, resets.shape[0])
+        return jax.lax.scan(one_step, memory, (observations, resets, keys))
+
+
+class AbstractFeedforward(AbstractActorCritic):
+    """An agent without a hidden state: a subclass defines `output`."""
+
+    @abc.abstractmethod
+    def output(self, observation: Tree, key: Key) -> Output:
+        """What the networks give for one observation."""
+
+    def initial_memory(self) -> None:
+        return None
+
+    def step(self, memory: None, observation: Tree, key: Key) -> tuple[None, Output]:
+        del memory
+        return None, self.output(observation, key)
+
+    def unroll(
+        self, memory: None, observations: Tree, resets: Bool[Array, " time"], key: Key
+    ) -> tuple[None, Output]:
+        del memory
+        return None, jax.vmap(self.output)(observations, step_keys(key, resets.shape[0]))
+
+
+def step_keys(key: Key, steps: int) -> Array:
+    """The key of each step of a trajectory."""
+    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(steps))

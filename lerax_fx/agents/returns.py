@@ -1,4 +1,4 @@
-"""Distributions of the return, in the two forms that networks give them."""
+"""Return distributions: categorical and quantile."""
 
 import abc
 from typing import Any, final

@@ -1,16 +1,32 @@
-"""Outputs of an agent over batches of trajectories."""
+"""Agents over batches of steps and trajectories."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from lerax_fx.agents.actor_critic import step_keys
-from lerax_fx.agents.hidden_state import has_memory
-from lerax_fx.errors import WiringError, explain
-from lerax_fx.types import Key, Tree
+from lerax_fx.agents.protocols import step_keys
+from lerax_fx.errors import WiringError, format_error
+from lerax_fx.typing import Key, Tree
+
+
+def batch_apply(function: Callable[..., Any], axes: int, *arguments: Tree) -> Any:
+    """A function of one step, for arguments whose arrays begin with so many axes of steps."""
+    leading = jax.tree.leaves(arguments)[0].shape[:axes]
+    # Over one axis, as XLA's CPU backend takes matrix products best.
+    rows = jax.tree.map(lambda x: jax.lax.collapse(x, 0, axes), arguments)
+    results = jax.vmap(function)(*rows)
+    return jax.tree.map(lambda x: x.reshape(*leading, *x.shape[1:]), results)
+
+
+def has_memory(agent: Tree) -> bool:
+    """Whether an agent carries anything from step to step."""
+    initial_memory = getattr(agent, "initial_memory", None)
+    return initial_memory is not None and bool(jax.tree.leaves(jax.eval_shape(initial_memory)))
+
 
 _AGENT = 0x61676E74
 
@@ -87,7 +103,7 @@ def _check_time(where: str, outputs: Any, steps: int) -> None:
     bad = [shape for shape in shapes if shape[:1] != (steps,)]
     if bad:
         raise WiringError(
-            explain(
+            format_error(
                 f"{where}: agent: unroll",
                 wanted=f"outputs whose arrays begin with the axis of time, {steps} steps",
                 got=f"an array of shape {bad[0]}",
@@ -131,7 +147,7 @@ def check_has_memory(where: str, memory: Tree) -> None:
     """**Raises:** `WiringError` for data without the hidden state of a recurrent agent."""
     if not jax.tree.leaves(memory):
         raise WiringError(
-            explain(
+            format_error(
                 where,
                 wanted="data with the agent's memory in it: the agent is recurrent",
                 got="none",

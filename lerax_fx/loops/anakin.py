@@ -11,18 +11,12 @@ import numpy as np
 
 from lerax_fx._core.bounds import check_count
 from lerax_fx._core.chain import as_chain
-from lerax_fx._core.hyperparameters import (
-    Structure,
-    arrays_of,
-    combine,
-    partition,
-    partition_agent,
-)
+from lerax_fx._core.hyperparameters import Structure, arrays_of, combine, partition, partition_agent
 from lerax_fx._core.transform import Transform
 from lerax_fx._core.varying import vary_over, varying_axes
 from lerax_fx._core.wiring import check_starts
-from lerax_fx.errors import HyperparameterError, WiringError, explain
-from lerax_fx.types import Key, Metrics, Tree
+from lerax_fx.errors import HyperparameterError, WiringError, format_error
+from lerax_fx.typing import Key, Metrics, Tree
 
 Agent = TypeVar("Agent")
 
@@ -220,7 +214,7 @@ def _next_key(key: Key, _: None) -> tuple[Key, Key]:
 
 
 def _updates_ahead(algorithm: Transform[None, Any], key: Key, num_updates: int) -> int:
-    """For how many updates chance is drawn ahead: as many as fit in the bounds, and divide
+    """For how many updates random numbers are drawn ahead: as many as fit in the bounds, and divide
     `num_updates`, since what is left over would have to be compiled by itself.
     """
     drawn = jax.tree.leaves(jax.eval_shape(algorithm.draw_ahead, key))
@@ -237,7 +231,7 @@ def _checked_state(state: Any) -> TrainState:
     if isinstance(state, TrainState):
         return state
     raise WiringError(
-        explain(
+        format_error(
             "anakin_loop: state",
             wanted="a TrainState",
             got=f"a {type(state).__name__}",
@@ -250,7 +244,7 @@ def _checked_agent(agent: Any) -> Any:
     if jax.tree.leaves(agent) and not isinstance(agent, jax.Array | np.ndarray):
         return agent
     raise WiringError(
-        explain(
+        format_error(
             "anakin_loop: agent",
             wanted="an agent: an equinox module with parameters",
             got=f"a {type(agent).__name__}",
@@ -268,7 +262,7 @@ def _checked_key(key: Any) -> Key:
             return key
     got = f"an array of shape {shape}" if dtype is not None else f"{key!r:.80}"
     raise WiringError(
-        explain(
+        format_error(
             "anakin_loop: key",
             wanted="one random key",
             got=got,
@@ -287,7 +281,7 @@ def updates_in(total_steps: int, *, num_envs: int, num_steps: int, warmup: int =
     batch = check_count("num_envs", num_envs) * check_count("num_steps", num_steps)
     if check_count("total_steps", total_steps) < batch:
         raise HyperparameterError(
-            explain(
+            format_error(
                 "total_steps",
                 wanted=f"at least one update: num_envs * num_steps = {batch} steps",
                 got=f"{total_steps}",
@@ -296,7 +290,7 @@ def updates_in(total_steps: int, *, num_envs: int, num_steps: int, warmup: int =
         )
     if total_steps < check_count("warmup", warmup, at_least=0):
         raise HyperparameterError(
-            explain(
+            format_error(
                 "total_steps",
                 wanted=f"at least warmup, {warmup}: nothing is learnt before",
                 got=f"{total_steps}",

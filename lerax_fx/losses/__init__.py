@@ -1,59 +1,66 @@
 """Losses: terms that can be summed, and the sums that have names."""
 
-from lerax_fx.losses.critic import CriticValues, critic_loss, evaluate_critics
-from lerax_fx.losses.deterministic_policy import (
-    PolicyValues,
-    deterministic_policy_loss,
-    evaluate_policy_values,
+from lerax_fx.losses.base import Loss, loss_term
+from lerax_fx.losses.model import ModelPrediction, dynamics_loss, forward_model
+from lerax_fx.losses.on_policy import (
+    PolicyOutput,
+    clipped_surrogate,
+    entropy,
+    forward,
+    policy_gradient,
+    ppo_loss,
+    value_loss,
 )
-from lerax_fx.losses.distributional import (
-    TakenReturns,
-    categorical_loss,
-    evaluate_return_distributions,
-    quantile_loss,
+from lerax_fx.losses.q import (
+    ActionReturns,
+    QValues,
+    c51_loss,
+    forward_q,
+    forward_return_distributions,
+    q_loss,
+    quantile_regression_loss,
 )
-from lerax_fx.losses.dynamics import Prediction, dynamics_loss, evaluate_dynamics
-from lerax_fx.losses.forward import PolicyOutput, forward
-from lerax_fx.losses.loss import Loss, loss_term
-from lerax_fx.losses.policy import clipped_surrogate, entropy, policy_gradient
-from lerax_fx.losses.ppo import ppo_loss
-from lerax_fx.losses.q import ActionValues, evaluate_action_values, q_loss
-from lerax_fx.losses.soft_policy import (
+from lerax_fx.losses.sac_td3 import (
+    CriticQValues,
+    PolicyQValues,
     SoftPolicyOutput,
-    evaluate_soft_policy,
-    soft_policy_loss,
+    dpg_loss,
+    forward_critics,
+    forward_dpg,
+    forward_sac_policy,
+    q_critic_loss,
+    sac_policy_loss,
     temperature_loss,
 )
-from lerax_fx.losses.value import value_loss
 
 __all__ = [
-    "ActionValues",
-    "CriticValues",
+    "ActionReturns",
+    "CriticQValues",
     "Loss",
+    "ModelPrediction",
     "PolicyOutput",
-    "PolicyValues",
-    "Prediction",
+    "PolicyQValues",
+    "QValues",
     "SoftPolicyOutput",
-    "TakenReturns",
-    "categorical_loss",
+    "c51_loss",
     "clipped_surrogate",
-    "critic_loss",
-    "deterministic_policy_loss",
+    "dpg_loss",
     "dynamics_loss",
     "entropy",
-    "evaluate_action_values",
-    "evaluate_critics",
-    "evaluate_dynamics",
-    "evaluate_policy_values",
-    "evaluate_return_distributions",
-    "evaluate_soft_policy",
     "forward",
+    "forward_critics",
+    "forward_dpg",
+    "forward_model",
+    "forward_q",
+    "forward_return_distributions",
+    "forward_sac_policy",
     "loss_term",
     "policy_gradient",
     "ppo_loss",
+    "q_critic_loss",
     "q_loss",
-    "quantile_loss",
-    "soft_policy_loss",
+    "quantile_regression_loss",
+    "sac_policy_loss",
     "temperature_loss",
     "value_loss",
 ]

@@ -7,12 +7,12 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from lerax_fx.agents.linear import only_number
-from lerax_fx.agents.policies.action_bounds import ActionBounds
+from lerax_fx.agents.networks import squeeze_scalar
+from lerax_fx.agents.policies import ActionBounds
 from lerax_fx.nde.equations import ODE
-from lerax_fx.nde.method import Method, method
-from lerax_fx.nde.scaling import Scaling
-from lerax_fx.types import Flag, Scalar
+from lerax_fx.nde.observations import Scaling
+from lerax_fx.nde.solvers import Method, method
+from lerax_fx.typing import Flag, Scalar
 
 RewardFunction = Callable[[Array, Array, Array], Scalar]
 """`(observation, action, next_observation) -> reward`, of one step."""
@@ -20,7 +20,7 @@ RewardFunction = Callable[[Array, Array, Array], Scalar]
 
 @final
 class Predicted(eqx.Module):
-    """What a model says comes of one action.
+    """A model's prediction for one action.
 
     - `state`: after it.
     - `reward`: for it.
@@ -56,7 +56,7 @@ class DrivenField(eqx.Module):
 class Dynamics(eqx.Module):
     """A model of an environment as an ordinary differential equation.
 
-        d state / dt = field(state, action),   reward = dt * rate(state, action)
+        d state / dt = field(state, action),   reward = dt * reward_head(state, action)
 
     While it acts, an action holds. Du et al. 2020, "Model-based Reinforcement Learning for
     Semi-Markov Decision Processes with Neural ODEs", section 3; Yildiz et al. 2021,
@@ -66,23 +66,23 @@ class Dynamics(eqx.Module):
       on them.
     - `field`: a module from a vector, the state and the scaled action, to the state's
       velocity, in 1 / unit of time.
-    - `rate`: a module from the same vector to the reward for a unit of time, of shape
+    - `reward_head`: a module from the same vector to the reward for a unit of time, of shape
       `(1,)`; None if `reward` is known.
-    - `ending`: a module from the same vector, with the state after the action, to the
+    - `termination_head`: a module from the same vector, with the state after the action, to the
       log-odds that it ended the episode for good, `(1,)`; None if that is not modelled.
     - `encoder`, `decoder`: modules from the scaled observation to the latent state and back;
       None if the one is the other.
     - `reward`: the known reward of a step, of the observations as they are, or None.
     - `method`: how the equation is solved.
 
-    Observations are arrays, which come 1 apart, or [`Timed`][lerax_fx.Timed].
+    Observations are arrays, which come 1 apart, or [`Timed`][lerax_fx.data.Timed].
     """
 
     observations: Scaling
     actions: ActionBounds
     field: Callable[..., Any]
-    rate: Callable[..., Any] | None
-    ending: Callable[..., Any] | None = None
+    reward_head: Callable[..., Any] | None
+    termination_head: Callable[..., Any] | None = None
     encoder: Callable[..., Any] | None = None
     decoder: Callable[..., Any] | None = None
     reward: RewardFunction | None = eqx.field(static=True, default=None)
@@ -116,7 +116,9 @@ class Dynamics(eqx.Module):
           one step is the unit. After 0 the state is the same, and a learnt reward is 0.
         """
         following, failed = self.flow(state, action, dt)
-        return Predicted(following, *self.judge(state, action, following, dt), failed)
+        return Predicted(
+            following, *self.reward_and_termination(state, action, following, dt), failed
+        )
 
     def flow(
         self, state: Float[Array, " state"], action: Float[Array, "..."], dt: ScalarLike = 1.0
@@ -128,7 +130,7 @@ class Dynamics(eqx.Module):
         dt = jnp.asarray(dt, state.dtype)
         return self.method.interval(equation, state, t=0.0, dt=dt, control=None, key=None)
 
-    def judge(
+    def reward_and_termination(
         self,
         state: Float[Array, " state"],
         action: Float[Array, "..."],
@@ -141,10 +143,12 @@ class Dynamics(eqx.Module):
         if self.reward is not None:
             clipped = self.actions.clipped(action)
             reward = self.reward(self.decode(state), clipped, self.decode(following))
-        elif self.rate is not None:
-            reward = jnp.asarray(dt) * only_number(self.rate(jnp.concatenate([state, drive])))
-        if self.ending is not None:
-            ends = only_number(self.ending(jnp.concatenate([following, drive])))
+        elif self.reward_head is not None:
+            reward = jnp.asarray(dt) * squeeze_scalar(
+                self.reward_head(jnp.concatenate([state, drive]))
+            )
+        if self.termination_head is not None:
+            ends = squeeze_scalar(self.termination_head(jnp.concatenate([following, drive])))
         return reward, ends
 
     def _drive(self, action: Array) -> Array:

@@ -1,4 +1,4 @@
-"""What is solved: an ordinary, a controlled or a stochastic differential equation."""
+"""Ordinary, controlled and stochastic differential equations, and neural vector fields."""
 
 import abc
 from collections.abc import Callable
@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lerax_fx._core.bounds import check_count
-from lerax_fx.errors import WiringError, explain
-from lerax_fx.types import Tree
+from lerax_fx.agents.networks import MLP
+from lerax_fx.errors import WiringError, format_error
+from lerax_fx.typing import Tree
 
 
 class AbstractEquation(eqx.Module):
@@ -105,7 +106,7 @@ def _check_shapes(where: str, y: Tree, given: Tree, *, axes: int) -> None:
     if not fits:
         more = ", each with one axis more, over the channels" if axes else ""
         raise WiringError(
-            explain(
+            format_error(
                 where,
                 wanted=f"what the state has: shapes {wanted}{more}",
                 got=f"{shapes}",
@@ -120,3 +121,58 @@ def along(
 ) -> Float[Array, "*state"]:
     """The product over the last axis."""
     return jnp.matmul(matrix, direction)
+
+
+@final
+class NetworkField(eqx.Module):
+    """A network of the state alone, whose outputs are bounded by 1: no state explodes in a
+    finite time, and no gradient through many steps at once.
+    """
+
+    network: MLP
+
+    def __call__(self, t: Any, y: Float[Array, " size"]) -> Float[Array, " size"]:
+        del t
+        return jnp.tanh(self.network(y))
+
+
+@final
+class MatrixField(eqx.Module):
+    """A network of the state alone, with a column for each channel of a control, the first of
+    which is time.
+
+    The network's outputs are bounded by 1, which Kidger et al. 2020, appendix D, found to
+    matter for training. In time, each entry of the state also leaks, at a rate between 0 and 1
+    that is learnt: without it nothing is ever forgotten, and what the control has done lately,
+    such as a velocity, is hard to tell from where it is.
+
+    - `leak`: the logits of the rates.
+    """
+
+    network: MLP
+    leak: Float[Array, " size"]
+
+    def __call__(self, t: Any, y: Float[Array, " size"]) -> Float[Array, "size channels"]:
+        del t
+        columns = jnp.tanh(self.network(y)).reshape(*y.shape, -1)
+        return columns.at[:, 0].add(-jax.nn.sigmoid(self.leak) * y)
+
+
+@final
+class GRUField(eqx.Module):
+    """The GRU-ODE of de Brouwer et al. 2019, "GRU-ODE-Bayes: Continuous Modeling of
+    Sporadically-Observed Time Series", eq. 3, without input: a state in [-1, 1] stays there.
+
+        r, z = sigmoid(U h + b),   dh/dt = (1 - z) (tanh(U_n (r h) + b_n) - h)
+    """
+
+    weight: Float[Array, "size gates"]
+    bias: Float[Array, " gates"]
+    inward: Float[Array, "size size"]
+    inward_bias: Float[Array, " size"]
+
+    def __call__(self, t: Any, y: Float[Array, " size"]) -> Float[Array, " size"]:
+        del t
+        reset, keep = jnp.split(jax.nn.sigmoid(y @ self.weight + self.bias), 2)
+        new = jnp.tanh((reset * y) @ self.inward + self.inward_bias)
+        return (1 - keep) * (new - y)

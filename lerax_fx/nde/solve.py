@@ -1,5 +1,7 @@
-"""The solution of a differential equation over intervals."""
+"""Solutions of differential equations over intervals, and `nde_solve` as a stage."""
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any, final
 
 import equinox as eqx
@@ -10,17 +12,18 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 from lerax_fx._core.arrays import spec
-from lerax_fx.errors import HyperparameterError, explain
+from lerax_fx._core.transform import Shapes, Step, Transform
+from lerax_fx._core.wiring import register_producer
+from lerax_fx.errors import HyperparameterError, format_error
 from lerax_fx.nde.equations import ODE, AbstractEquation
-from lerax_fx.nde.failure import OnFailure
-from lerax_fx.nde.method import Method, check_interval, method
-from lerax_fx.nde.split_time import possible_length
-from lerax_fx.types import Key, Tree
+from lerax_fx.nde.observations import possible_length
+from lerax_fx.nde.solvers import Method, OnFailure, check_interval, method
+from lerax_fx.typing import Key, Tree
 
 
 @final
 class NDESolution(eqx.Module):
-    """What [`nde_solve`][lerax_fx.nde_solve] gives.
+    """What [`nde_solve`][lerax_fx.nde.nde_solve] gives.
 
     - `final`: the state after the last interval.
     - `states`: the state after each interval; the same as `final` for a single one.
@@ -53,8 +56,8 @@ def solve(
 
     **Arguments:**
 
-    - `equation`: an [`ODE`][lerax_fx.ODE], [`CDE`][lerax_fx.CDE] or [`SDE`][lerax_fx.SDE];
-      a function `(t, y) -> dy/dt` is taken for an ODE.
+    - `equation`: an [`ODE`][lerax_fx.nde.ODE], [`CDE`][lerax_fx.nde.CDE] or
+      [`SDE`][lerax_fx.nde.SDE]; a function `(t, y) -> dy/dt` is taken for an ODE.
     - `state`: before the first interval, a PyTree of float arrays.
     - `dt`: the length of the interval, `()`, or of each interval, `(time,)`; at least 0, and
       taken in the precision of the state. An
@@ -133,7 +136,7 @@ def solve_with(
     if dt.ndim == 0:
         if resets is not None or initial is not None:
             raise HyperparameterError(
-                explain(
+                format_error(
                     "nde_solve: resets, initial",
                     wanted="neither, for one interval",
                     got="at least one of them",
@@ -144,7 +147,7 @@ def solve_with(
         return NDESolution(after, after, failed)
     if resets is not None and initial is None:
         raise HyperparameterError(
-            explain(
+            format_error(
                 "nde_solve: initial",
                 wanted="the state that an episode begins with, since there are resets",
                 got="None",
@@ -190,7 +193,7 @@ def _real_dtype(state: Tree) -> Any:
         if len(real) == 1:
             return real.pop()
     raise HyperparameterError(
-        explain(
+        format_error(
             "nde_solve: state",
             wanted="arrays of floats, all of one precision",
             got=", ".join(sorted(map(str, dtypes))) or "no arrays",
@@ -205,7 +208,7 @@ def _check_initial(state: Tree, initial: Tree) -> None:
 
     if initial is not None and kind(initial) != kind(state):
         raise HyperparameterError(
-            explain(
+            format_error(
                 "nde_solve: initial",
                 wanted=f"a state like `state`, {kind(state)}",
                 got=kind(initial),
@@ -220,7 +223,7 @@ def _check_length(name: str, value: Any, dt: Float[Array, "*time"], *, axes: int
     if value is None or (len(shape) == dt.ndim + axes and shape[: dt.ndim] == dt.shape):
         return
     raise HyperparameterError(
-        explain(
+        format_error(
             f"nde_solve: {name}",
             wanted=f"shape ({', '.join([*map(str, dt.shape), *['channels'] * axes])}), for a dt of "
             f"shape {dt.shape}",
@@ -236,10 +239,115 @@ def _check_dt(dt: Any) -> None:
     array = np.asarray(dt)
     if array.ndim > 1 or not bool(np.all((array >= 0) & np.isfinite(array))):
         raise HyperparameterError(
-            explain(
+            format_error(
                 "nde_solve: dt",
                 wanted="finite lengths of at least 0, of shape () or (time,)",
                 got=f"{dt}",
                 fix="Pass the time from each state to the next; vmap over anything else.",
             )
         )
+
+
+register_producer("NDESolution", "fx.nde.nde_solve(...)")
+
+
+@final
+class Intervals(eqx.Module):
+    """What to solve a differential equation over: a trajectory, or a batch of them.
+
+    - `state`: before the first interval.
+    - `dt`: the length of each interval, at least 0.
+    - `control`: for a CDE, what the control moves by in each.
+    - `resets`: whether the state becomes `initial` before each.
+    """
+
+    state: Tree
+    dt: Float[Array, "*batch time"]
+    control: Float[Array, "*batch time channels"] | None = None
+    resets: Bool[Array, "*batch time"] | None = None
+    initial: Tree = None
+
+
+@final
+class NDESolve(Transform[Intervals, NDESolution]):
+    """See [`nde_solve`][lerax_fx.nde.nde_solve]."""
+
+    method: Method
+    equation: Callable[[Any], Any] = eqx.field(static=True)
+
+    def init(self, agent: Tree, data: Shapes, key: Key) -> Tree:
+        del agent, data, key
+        return ()
+
+    def update(self, agent: Tree, state: Tree, data: Intervals, key: Key) -> Step[NDESolution]:
+        chosen = self.equation(agent)
+        equation = chosen if isinstance(chosen, AbstractEquation) else ODE(chosen)
+
+        data = dataclasses.replace(data, dt=jnp.asarray(data.dt))
+
+        def one(data: Intervals, key: Key) -> NDESolution:
+            return solve_with(
+                self.method,
+                equation,
+                data.state,
+                data.dt,
+                control=data.control,
+                resets=data.resets,
+                initial=data.initial,
+                key=key,
+            )
+
+        batch = data.dt.shape[:-1]
+        for _ in batch:
+            one = jax.vmap(one)
+        solution = one(data, jax.random.split(key, batch) if batch else key)
+        return Step(agent, state, solution, {"failures": jnp.sum(solution.failed)})
+
+
+@final
+class NDESolveFactory:
+    """`nde_solve`: called, it makes a stage; `.function` is the plain function."""
+
+    __name__ = "nde_solve"
+    function = staticmethod(solve)
+
+    def __call__(
+        self,
+        *,
+        equation: Callable[[Any], Any] = lambda agent: agent,
+        solver: Any = "heun",
+        steps: int = 1,
+        controller: Any = None,
+        adjoint: Any = "store",
+        on_failure: OnFailure = "hold",
+        max_steps: int = 4096,
+    ) -> NDESolve:
+        """A stage that solves a differential equation over trajectories of intervals.
+
+        `nde_solve.function(equation, state, dt, ...)` is the plain function, for one interval
+        or one trajectory; it explains the arguments:
+        [`solve`][lerax_fx.nde.solve.solve].
+
+        **Arguments:**
+
+        - `equation`: picks the equation (or a vector field, for an ODE) from the agent;
+          by default, the agent is the equation.
+
+        Metrics: `failures`, how many intervals failed.
+
+        **Raises:** `HyperparameterError` for an unknown option.
+        """
+        how = method(
+            "nde_solve",
+            solver=solver,
+            steps=steps,
+            controller=controller,
+            adjoint=adjoint,
+            on_failure=on_failure,
+            max_steps=max_steps,
+        )
+        return NDESolve(how, equation)
+
+
+nde_solve = NDESolveFactory()
+"""See [`NDESolveFactory`][lerax_fx.nde.solve.NDESolveFactory]."""

@@ -3,9 +3,10 @@
 import jax
 import numpy as np
 
-from lerax_fx.agents import actor_critic, cnn_actor_critic, mlp_actor_critic
-from lerax_fx.environments import Box, Discrete, MultiBinary, MultiDiscrete
+from lerax_fx import actor_critic
+from lerax_fx.agents import cnn_actor_critic, mlp_actor_critic
 from lerax_fx.nde import cde_actor_critic, ode_actor_critic
+from lerax_fx.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
 KEY = jax.random.key(0)
 TIME = 6
@@ -36,9 +37,9 @@ def make_agent(name, key=KEY):
     if name == "mlp-bits":
         return mlp_actor_critic(spaces, key=key, width=8, depth=0)
     if name.startswith("ode"):
-        flow = "gru" if name == "ode-gru" else "mlp"
+        vector_field = "gru" if name == "ode-gru" else "mlp"
         return ode_actor_critic(
-            spaces, key=key, width=8, hidden=4, flow=flow, squash=name == "ode-gru"
+            spaces, key=key, width=8, hidden=4, vector_field=vector_field, squash=name == "ode-gru"
         )
     if name.startswith("cde"):
         return cde_actor_critic(spaces, key=key, width=8, channels=3, hidden=4)

@@ -4,21 +4,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lerax_fx import HyperparameterError, WiringError
+from lerax_fx import HyperparameterError, WiringError, actor_critic, q_agent
 from lerax_fx.agents import (
     CNN,
     GRU,
     MLP,
     Convolution,
-    actor_critic,
     cnn_actor_critic,
     gru_actor_critic,
     mlp_actor_critic,
     orthogonal,
-    q_agent,
     vector_encoding,
 )
-from lerax_fx.environments import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
+from lerax_fx.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 
 KEY = jax.random.key(0)
 VECTOR, IMAGE = Box(-1.0, 1.0, (3,)), Box(0.0, 1.0, (5, 4, 2))

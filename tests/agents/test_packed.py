@@ -31,7 +31,7 @@ def same(tree, other):
 
 
 def test_it_has_what_the_agent_has(agent):
-    packed = fx.packed(agent)
+    packed = fx.agents.packed(agent)
     assert same(value(packed, OBSERVATION), value(agent, OBSERVATION))
     assert same(packed.actor, agent.actor)
     assert same(packed.agent, agent)
@@ -41,7 +41,7 @@ def test_it_has_what_the_agent_has(agent):
 
 
 def test_jit_grad_vmap_and_optax_take_it(agent):
-    packed = fx.packed(agent)
+    packed = fx.agents.packed(agent)
     optimizer = optax.adam(1e-2)
 
     @jax.jit
@@ -56,7 +56,7 @@ def test_jit_grad_vmap_and_optax_take_it(agent):
         packed, packed_state = learn(packed, packed_state)
     assert same(packed.agent, plain)
     assert not np.array_equal(packed.critic.layers[0].weight, agent.critic.layers[0].weight)
-    agents = jax.vmap(lambda key: fx.packed(fx.actor_critic("CartPole-v1", key=key)))(
+    agents = jax.vmap(lambda key: fx.agents.packed(fx.actor_critic("CartPole-v1", key=key)))(
         jax.random.split(KEY, 3)
     )
     assert jax.vmap(value, in_axes=(0, None))(agents, OBSERVATION).shape == (3,)
@@ -64,12 +64,12 @@ def test_jit_grad_vmap_and_optax_take_it(agent):
 
 def test_a_call_asks_python_for_no_module(agent, monkeypatch):
     step = jax.jit(value)
-    packed = fx.packed(agent)
+    packed = fx.agents.packed(agent)
     step(packed, OBSERVATION)
     traced = step._cache_size()
     monkeypatch.setattr(type(packed), "agent", property(lambda _: pytest.fail("unpacked")))
     # Other arrays of the same structure, from another agent made alike.
-    other = fx.packed(fx.actor_critic("CartPole-v1", key=jax.random.key(1)))
+    other = fx.agents.packed(fx.actor_critic("CartPole-v1", key=jax.random.key(1)))
     step(other, OBSERVATION)
     assert step._cache_size() == traced
 
@@ -82,7 +82,7 @@ def test_a_loop_trains_it_as_it_trains_the_agent(agent):
     )
     train = fx.anakin_loop(algorithm, 2)
     trained, metrics = train(agent, KEY)
-    packed, packed_metrics = train(fx.packed(agent), KEY)
+    packed, packed_metrics = train(fx.agents.packed(agent), KEY)
     assert same(packed.agent, trained)
     assert same(packed_metrics, metrics)
 
@@ -97,7 +97,7 @@ def test_a_part_of_it_can_be_trained(agent):
         2,
     )
     trained, _ = train(agent, KEY)
-    packed, _ = train(fx.packed(agent), KEY)
+    packed, _ = train(fx.agents.packed(agent), KEY)
     assert same(packed.agent, trained)
     assert same(packed.actor, agent.actor)
     assert not np.array_equal(packed.critic.layers[0].weight, agent.critic.layers[0].weight)
@@ -107,12 +107,12 @@ def test_a_packed_soft_actor_critic_is_trained():
     sizes = {"total_steps": 32, "num_envs": 2, "capacity": 64, "batch_size": 4, "warmup": 8}
     agent, train = sac.make("Pendulum-v1", key=KEY, width=8, **sizes)
     trained, _ = train(agent, KEY)
-    packed, _ = train(fx.packed(agent), KEY)
+    packed, _ = train(fx.agents.packed(agent), KEY)
     assert same(packed.agent, trained)
 
 
 def test_it_is_immutable(agent):
-    packed = fx.packed(agent)
+    packed = fx.agents.packed(agent)
     with pytest.raises(AttributeError, match="packed: actor: an agent is immutable"):
         packed.actor = None
     with pytest.raises(AttributeError, match="packed: leaves: an agent is immutable"):
@@ -120,7 +120,7 @@ def test_it_is_immutable(agent):
 
 
 def test_it_can_be_copied(agent):
-    packed = fx.packed(agent)
+    packed = fx.agents.packed(agent)
     assert same(copy.deepcopy(packed).agent, packed.agent)
 
 
@@ -129,4 +129,4 @@ def test_leaves_that_are_no_arrays_are_refused():
         scale: float
 
     with pytest.raises(fx.WiringError, match=r"packed: agent.*0\.5.*static"):
-        fx.packed(Scaled(0.5))
+        fx.agents.packed(Scaled(0.5))

@@ -7,7 +7,7 @@ import pytest
 
 from lerax_fx import WiringError
 from lerax_fx.agents import GaussianPolicy, SquashedNormal, policy_for
-from lerax_fx.environments import Box, Discrete, MultiBinary, MultiDiscrete, Tuple
+from lerax_fx.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Tuple
 
 KEY = jax.random.key(0)
 

@@ -8,7 +8,7 @@ CartPole-v1, one step; the forward pass of policy and value, the step with the a
 sampled, a gradient step on what it gave, and both together. They are written once, for
 `apply(params, observation) -> (distribution, value)`: what differs is the network and the PyTree
 that holds its weights. Each row is measured inside of a scanned loop, and with one jitted
-call a step from Python; there the agent is the module itself, or `fx.packed`. The last row
+call a step from Python; there the agent is the module itself, or `fx.agents.packed`. The last row
 is the library's own full step, `rollout`, `gae` and `minimize` in a chain compiled by
 `compile_step`, against Linen's.
 
@@ -175,7 +175,7 @@ def whole_step_of_stages(steps: int) -> Callable[[], Any]:
     algorithm = fx.chain(fx.rollout(ENV, num_envs=1, num_steps=1), fx.gae(), learn)
     train = fx.anakin_loop(algorithm, 1)
     agent = fx.actor_critic(ENV, key=jax.random.key(0))
-    start = train.init(fx.packed(agent), jax.random.key(0))
+    start = train.init(fx.agents.packed(agent), jax.random.key(0))
     step = train.compile_step(start)
 
     def run() -> Any:
@@ -233,7 +233,7 @@ def main() -> None:
     adam = optax.adam(LEARNING_RATE)
     linen = pieces(network.init(key, jnp.zeros(4)), network.apply, adam)
     module = pieces(agent, apply_ours, adam)
-    packed = pieces(fx.packed(agent), apply_ours, adam)
+    packed = pieces(fx.agents.packed(agent), apply_ours, adam)
     results: dict[str, dict[str, Any]] = {"inside of a loop": {}, "one jitted call a step": {}}
     for name in linen.rows:
         looped = {
@@ -244,7 +244,7 @@ def main() -> None:
             looped, chosen.loop_steps, chosen.repeats, clock
         )
         called = {
-            "fx.packed": one_call_a_step(packed.rows[name], packed.start, chosen.calls),
+            "fx.agents.packed": one_call_a_step(packed.rows[name], packed.start, chosen.calls),
             "module": one_call_a_step(module.rows[name], module.start, chosen.calls),
             "Linen": one_call_a_step(linen.rows[name], linen.start, chosen.calls),
         }

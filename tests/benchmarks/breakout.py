@@ -81,7 +81,7 @@ def return_by(env: fx.Env, values: Callable[[Any], Any], key: Any) -> Any:
 
 def programs(purejaxrl: Path, rejax: Path, steps: int) -> dict[str, tuple[Any, Any]]:
     """Each by name, with what reads the return off its output."""
-    env = fx.FlattenObservation(ENV)
+    env = fx.envs.FlattenObservation(ENV)
 
     def our_dqn(key: Any) -> Any:
         agent_key, train_key = jax.random.split(key)
@@ -89,7 +89,7 @@ def programs(purejaxrl: Path, rejax: Path, steps: int) -> dict[str, tuple[Any, A
         agent, _ = train(agent, train_key)
         return return_by(env, agent.action_values, key)
 
-    def make_pqn(key: fx.Key, total_steps: int) -> tuple[Any, fx.AnakinLoop]:
+    def make_pqn(key: fx.typing.Key, total_steps: int) -> tuple[Any, fx.loops.AnakinLoop]:
         half = total_steps // 2
         return pqn.make(env, key=key, total_steps=total_steps, anneal=False, epsilon_steps=half)
 

@@ -38,7 +38,7 @@ SETTINGS = {
 }
 
 
-def make(key: fx.Key, total_steps: int) -> tuple[Any, fx.AnakinLoop]:
+def make(key: fx.typing.Key, total_steps: int) -> tuple[Any, fx.loops.AnakinLoop]:
     """The same as transforms. Rejax's networks have two hidden layers of 64 units, and its
     target network follows once for the five gradient steps that an update makes.
     """

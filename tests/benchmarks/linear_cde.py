@@ -37,14 +37,17 @@ def total(agent: Any, observations: Any, resets: Any) -> Any:
 
 
 def programs(length: int, num_envs: int, width: int, gradient: bool) -> dict[str, Any]:
-    spaces = fx.TimedSpace(fx.Box(-1.0, 1.0, (2,)), fx.Box(0.0, 5.0)), fx.Discrete(2)
+    spaces = (
+        fx.envs.TimedSpace(fx.spaces.Box(-1.0, 1.0, (2,)), fx.spaces.Box(0.0, 5.0)),
+        fx.spaces.Discrete(2),
+    )
     keys = jax.random.split(jax.random.key(0), (num_envs, length))
     observations = jax.jit(jax.vmap(jax.vmap(spaces[0].sample)))(keys)
     resets = jax.random.bernoulli(jax.random.key(1), 0.01, (num_envs, length))
     run = jax.grad(total) if gradient else total
 
     def of(parallel: bool) -> Any:
-        agent = fx.linear_cde_actor_critic(
+        agent = fx.nde.linear_cde_actor_critic(
             spaces, key=jax.random.key(2), width=width, parallel=parallel
         )
         ready = jax.jit(run).lower(agent, observations, resets).compile()

@@ -54,7 +54,7 @@ def memory_over_time(agent: Any, key: Any, observations: int) -> tuple[Any, Any,
     came.
     """
     env = nde_ppo.task("CartPole-v1", max_interval=3)
-    flow = partial(fx.nde_solve.function, agent.flow, solver="rk4")
+    flow = partial(fx.nde.nde_solve.function, agent.vector_field, solver="rk4")
 
     def act(carry: Any, key: Any) -> Any:
         state, observation, memory, now = carry

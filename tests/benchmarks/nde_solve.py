@@ -59,7 +59,7 @@ def by_hand(method: str) -> Callable[..., Any]:
 def ours(solver: Any, **options: Any) -> Callable[..., Any]:
     def states(f: Any, y: Any, dts: Any) -> Any:
         field = Autonomous(f)
-        return fx.nde_solve.function(field, y, dts, solver=solver, **options).states
+        return fx.nde.nde_solve.function(field, y, dts, solver=solver, **options).states
 
     return states
 
@@ -104,8 +104,8 @@ def acting(window: int) -> dict[str, Callable[..., Any]]:
     """One step for all environments after `window` observations, incrementally and by
     solving the window again, as Lerax did.
     """
-    spaces = fx.Box(-1.0, 1.0, (4,)), fx.Discrete(2)
-    agent = fx.cde_actor_critic(spaces, key=KEY, width=LATENT, hidden=HIDDEN)
+    spaces = fx.spaces.Box(-1.0, 1.0, (4,)), fx.spaces.Discrete(2)
+    agent = fx.nde.cde_actor_critic(spaces, key=KEY, width=LATENT, hidden=HIDDEN)
     history = jax.random.uniform(KEY, (ENVS, window, 4))
     never = jnp.zeros(window, bool)
 

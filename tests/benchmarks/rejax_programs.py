@@ -21,7 +21,7 @@ from comparison import FiveValues, Program
 import lerax_fx as fx
 
 EVALUATION_EPISODES = 128  # written down in Rejax
-Make = Callable[[Any, int], tuple[Any, fx.AnakinLoop]]
+Make = Callable[[Any, int], tuple[Any, fx.loops.AnakinLoop]]
 
 
 def rejax_algorithm(checkout: Path, name: str, env: str, settings: dict[str, Any]) -> Any:

@@ -6,7 +6,7 @@
 In a scan, as in a training loop: each of its steps adds one step of 10 environments and
 draws 128 steps; prioritised, it gives those new priorities as well. Flashbax's flat buffer
 keeps each observation once, and takes for the next observation of a step the observation
-after it, which at a time limit is one after the reset; `Ring` keeps the right one, and so
+after it, which at a time limit is one after the reset; `RingBuffer` keeps the right one, and so
 twice as many, or, given `observations`, each once and a tenth more. Programs take turns, as
 `comparison.py` says.
 """
@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from comparison import in_turn, machine, prepare, ratios, timed
 
 import lerax_fx as fx
-from lerax_fx.replay import Ring
+from lerax_fx._replay.buffer import RingBuffer
 
 NUM_ENVS, BATCH = 10, 128
 SHAPES = {"CartPole": (4,), "MinAtar": (10, 10, 4)}
@@ -55,13 +55,13 @@ def ring(
 ) -> tuple[Any, Body]:
     sampling = fx.prioritized() if prioritized else fx.uniform()
 
-    def transitions(number: Any) -> fx.Transitions:
+    def transitions(number: Any) -> fx.data.Transitions:
         step = step_of(shape, number)
         step["next_observation"] = step_of(shape, number + 1)["observation"]
         # After an end, a step sees another one.
         after_end = (step["reward"] % 50 == 1).reshape(-1, *[1] * len(shape))
         step["observation"] = jnp.where(after_end, 0.0, step["observation"])
-        return fx.Transitions(**jax.tree.map(lambda x: x[:, None], step))
+        return fx.data.Transitions(**jax.tree.map(lambda x: x[:, None], step))
 
     def body(carry: Any, x: Any) -> tuple[Any, Any]:
         ring, state = carry
@@ -71,12 +71,14 @@ def ring(
         drawn = sampling.draw(state, ring, 1, sampling.draw_ahead(key, (1, BATCH)), (1, BATCH))
         batch = ring.take(ring.windows(drawn.first, 1))
         if prioritized:
-            state = sampling.learned(state, drawn.first, jnp.abs(batch.reward[..., 0] % 7))
+            state = sampling.update_priorities(
+                state, drawn.first, jnp.abs(batch.reward[..., 0] % 7)
+            )
         return (ring, state), total((batch, drawn.weight))
 
     rows = capacity // NUM_ENVS
     observations = rows + rows // 10 if look_up else None
-    empty = Ring.empty(jax.eval_shape(transitions, jnp.zeros(())), rows, observations)
+    empty = RingBuffer.empty(jax.eval_shape(transitions, jnp.zeros(())), rows, observations)
     return (empty, sampling.init(empty)), body
 
 

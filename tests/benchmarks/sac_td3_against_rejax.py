@@ -108,7 +108,7 @@ ACTIVATIONS = {"swish": "silu", "relu": "relu"}
 def sac(name: str, settings: dict[str, Any]) -> Make:
     """Rejax's SAC as transforms."""
 
-    def make(key: fx.Key, total_steps: int) -> tuple[Any, fx.AnakinLoop]:
+    def make(key: fx.typing.Key, total_steps: int) -> tuple[Any, fx.loops.AnakinLoop]:
         env = fx.make(name)
         epochs, num_envs = settings["num_epochs"], settings["num_envs"]
         activation = ACTIVATIONS[settings["agent_kwargs"]["activation"]]
@@ -119,11 +119,11 @@ def sac(name: str, settings: dict[str, Any]) -> Make:
         def adam() -> optax.GradientTransformation:
             return optax.flatten(optax.adam(settings["learning_rate"]))
 
-        learn_actor = fx.minimize(fx.soft_policy_loss(), adam(), part="actor")
+        learn_actor = fx.minimize(fx.sac_policy_loss(), adam(), part="actor")
         learn_temperature = fx.minimize(fx.temperature_loss(), adam(), part="log_temperature")
         learn = fx.chain(
-            fx.soft_target(discount=settings["gamma"], update=follow),
-            critic=fx.minimize(fx.critic_loss(), adam(), part="critic"),
+            fx.sac_target(discount=settings["gamma"], update=follow),
+            critic=fx.minimize(fx.q_critic_loss(), adam(), part="critic"),
             actor=learn_actor,
             temperature=learn_temperature,
         )
@@ -142,12 +142,12 @@ def td3(name: str, settings: dict[str, Any]) -> Make:
     here, in those of the action there.
     """
 
-    def make(key: fx.Key, total_steps: int) -> tuple[Any, fx.AnakinLoop]:
+    def make(key: fx.typing.Key, total_steps: int) -> tuple[Any, fx.loops.AnakinLoop]:
         env = fx.make(name)
         half_width = float(np.max(env.action_space.high))
         activation = ACTIVATIONS[settings["actor_kwargs"]["activation"]]
         agent = fx.deterministic_actor_critic(env, key=key, widths=HIDDEN, activation=activation)
-        target = fx.deterministic_target(
+        target = fx.td3_target(
             discount=settings["gamma"],
             noise=settings["target_noise"] / half_width,
             clip=settings["target_noise_clip"] / half_width,
@@ -158,10 +158,10 @@ def td3(name: str, settings: dict[str, Any]) -> Make:
             clip = optax.clip(settings["max_grad_norm"])
             return optax.flatten(optax.chain(clip, optax.adam(settings["learning_rate"])))
 
-        learn_actor = fx.minimize(fx.deterministic_policy_loss(), adam(), part="actor")
+        learn_actor = fx.minimize(fx.dpg_loss(), adam(), part="actor")
         learn = fx.chain(
             target,
-            critic=fx.minimize(fx.critic_loss(), adam(), part="critic"),
+            critic=fx.minimize(fx.q_critic_loss(), adam(), part="critic"),
             actor=fx.every(DELAY, learn_actor),
         )
         noise = settings["exploration_noise"] / half_width

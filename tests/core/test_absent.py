@@ -8,7 +8,7 @@ import pytest
 import lerax_fx as fx
 from lerax_fx._core.absent import absent, is_absent
 from lerax_fx._core.wrapper import mean_over_time
-from lerax_fx.loops.episodes import Episodes
+from lerax_fx.stages.rollouts import EpisodeStatistics
 
 KEY = jax.random.key(0)
 AGENT = {"weight": jnp.ones(())}
@@ -76,7 +76,7 @@ def test_skipped_updates_are_left_out(vmapped):
 
 
 def test_episodes_that_did_not_end_are_left_out():
-    running = Episodes.start().after(jnp.array(2.0), jnp.array(False))
+    running = EpisodeStatistics.start().after(jnp.array(2.0), jnp.array(False))
     ended = running.after(jnp.array(3.0), jnp.array(True))
     metrics = [episodes.metrics() for episodes in (running, ended, running)]
     assert all(jnp.isnan(value) for value in metrics[0].values())

@@ -44,7 +44,7 @@ class Learn(fx.Transform[jax.Array, jax.Array]):
 
 
 @fx.transform
-def scale(data: jax.Array, *, by: fx.Real = 2.0) -> jax.Array:
+def scale(data: jax.Array, *, by: fx.typing.Real = 2.0) -> jax.Array:
     return data * by
 
 
@@ -218,11 +218,11 @@ def test_functions_are_lifted_by_their_parameters():
         return data + 1
 
     @fx.transform
-    def of_agent(agent, data: jax.Array, *, by: fx.Real = 1.0) -> jax.Array:
+    def of_agent(agent, data: jax.Array, *, by: fx.typing.Real = 1.0) -> jax.Array:
         return data + by * agent["weight"]
 
     @fx.transform
-    def of_key(agent, data: jax.Array, key, *, by: fx.Real = 1.0) -> jax.Array:
+    def of_key(agent, data: jax.Array, key, *, by: fx.typing.Real = 1.0) -> jax.Array:
         return data + by * jax.random.normal(key)
 
     algorithm = fx.chain(of_data(), of_agent(by=2.0), of_key(), again=of_key())

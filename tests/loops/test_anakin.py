@@ -138,7 +138,7 @@ def test_nothing_may_be_drawn_ahead():
     np.testing.assert_array_equal(metrics["updates"], np.arange(6))
 
 
-class Unlucky(fx.Transform[None, fx.Rollout]):
+class Unlucky(fx.Transform[None, fx.data.Rollout]):
     def init(self, agent, data, key):
         return ()
 
@@ -311,7 +311,7 @@ def test_optimisers_made_anew_share_a_program():
 
 def test_an_agent_with_functions_for_leaves_trains_too():
     class Odd(eqx.Module):
-        inner: fx.AbstractActorCritic
+        inner: fx.agents.AbstractActorCritic
         note: object = jnp.tanh
 
         def initial_memory(self):

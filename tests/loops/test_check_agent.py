@@ -21,10 +21,10 @@ class Drawing(fx.agents.AbstractFeedforward):
     logits: jax.Array = eqx.field(default_factory=lambda: jnp.zeros(2))
 
     def output(self, observation, key):
-        return fx.Output(distrax.Categorical(self.logits), jax.random.uniform(key))
+        return fx.agents.Output(distrax.Categorical(self.logits), jax.random.uniform(key))
 
 
-class Averaging(fx.AbstractActorCritic):
+class Averaging(fx.agents.AbstractActorCritic):
     """A running mean of the observations is its hidden state."""
 
     weight: jax.Array = eqx.field(default_factory=lambda: jax.random.normal(KEY, (4, 2)))
@@ -34,7 +34,7 @@ class Averaging(fx.AbstractActorCritic):
 
     def step(self, memory, observation, key):
         memory = 0.9 * memory + 0.1 * observation
-        return memory, fx.Output(distrax.Categorical(memory @ self.weight), memory.sum())
+        return memory, fx.agents.Output(distrax.Categorical(memory @ self.weight), memory.sum())
 
 
 class Forgetful(Averaging):
@@ -45,19 +45,19 @@ class Forgetful(Averaging):
 class Shorter(Averaging):
     def unroll(self, memory, observations, resets, key):
         memory, output = super().unroll(memory, observations, resets, key)
-        return memory, fx.Output(output.distribution, output.value[1:])
+        return memory, fx.agents.Output(output.distribution, output.value[1:])
 
 
 class NotANumber(Averaging):
     def step(self, memory, observation, key):
         memory, output = super().step(memory, observation, key)
-        return memory, fx.Output(output.distribution, jnp.log(-jnp.abs(output.value) - 1))
+        return memory, fx.agents.Output(output.distribution, jnp.log(-jnp.abs(output.value) - 1))
 
 
 class TooFewQValues(Averaging):
     def step(self, memory, observation, key):
         memory, output = super().step(memory, observation, key)
-        return memory, fx.QOutput(output.distribution, output.value, jnp.zeros(3))
+        return memory, fx.agents.QOutput(output.distribution, output.value, jnp.zeros(3))
 
 
 class OneCritic(fx.agents.AbstractFeedforward):
@@ -71,11 +71,13 @@ class OneCritic(fx.agents.AbstractFeedforward):
         return self.critic @ observation
 
     def output(self, observation, key):
-        return fx.Output(self.policy(observation, key), self.q_values(observation, None, key))
+        return fx.agents.Output(
+            self.policy(observation, key), self.q_values(observation, None, key)
+        )
 
 
 RIGHT = {
-    "with its own unroll": (lambda: fx.gru_q_agent(ENV, key=KEY, width=4), ENV),
+    "with its own unroll": (lambda: fx.agents.gru_q_agent(ENV, key=KEY, width=4), ENV),
     "with the base class's unroll": (Averaging, ENV),
     "drawing": (Drawing, ENV),
     "continuous Q": (lambda: fx.soft_actor_critic(PENDULUM, key=KEY, widths=(4,)), PENDULUM),
@@ -115,7 +117,7 @@ def test_wrong_agents_are_told_so(make, env, message):
 
 def test_each_step_of_a_rollout_has_a_key_of_its_own():
     """In each environment, and for each observation that is bootstrapped from."""
-    env = fx.TimeLimit(ENV, 3)
+    env = fx.envs.TimeLimit(ENV, 3)
     stage = fx.rollout(env, num_envs=3, num_steps=5)
     rollout = stage.update(Drawing(), stage.init(Drawing(), KEY), None, KEY).out
     assert bool(rollout.truncated[:, :-1].any())

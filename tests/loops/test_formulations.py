@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import lerax_fx as fx
-from lerax_fx.losses.forward import forward_rollout
-from lerax_fx.optimization.minibatch import minibatch
+from lerax_fx import minibatch
+from lerax_fx.losses.on_policy import forward_rollout
 
 KEY = jax.random.key(0)
 
@@ -34,7 +34,7 @@ def test_agents_without_memory_are_unrolled_over_one_axis():
 
 @pytest.mark.parametrize("num_envs", [3, 16])
 def test_initial_states_are_the_same_in_pieces(num_envs, monkeypatch):
-    rollout = sys.modules["lerax_fx.loops.rollout"]
+    rollout = sys.modules["lerax_fx.stages.rollouts"]
     collect = stage(num_envs, 20)
     at_once = draw(collect)
     monkeypatch.setattr(rollout, "_PIECE", 13)
@@ -47,7 +47,7 @@ def test_initial_states_are_the_same_in_pieces(num_envs, monkeypatch):
 
 
 def draw(collect):
-    return collect.draw_ahead(KEY).fresh.state
+    return collect.draw_ahead(KEY).reset_state.state
 
 
 def test_an_epoch_holds_every_row_once():

@@ -32,7 +32,7 @@ def data():
 @pytest.fixture(scope="module")
 def evaluation(data):
     """Another policy's view of the data, in numpy."""
-    result = fx.forward(LATER, data, KEY)
+    result = fx.losses.forward(LATER, data, KEY)
     logits = np.asarray(result.distribution.logits, float)
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     action = np.asarray(data.rollout.action)
@@ -78,7 +78,7 @@ def test_policy_gradient_has_the_gradient_of_rlax(data):
         return fx.policy_gradient()(agent, data, KEY)[0]
 
     def theirs(agent):
-        logits = fx.forward(agent, data, KEY).distribution.logits
+        logits = fx.losses.forward(agent, data, KEY).distribution.logits
         weights = jnp.ones(logits.shape[1])
         loss = jax.vmap(rlax.policy_gradient_loss, in_axes=(0, 0, 0, None))
         return loss(logits, data.rollout.action, data.advantage, weights).mean()
@@ -146,14 +146,14 @@ def test_terms_share_one_evaluation(data):
 
     def evaluate(agent, data, key):
         calls.append(1)
-        return fx.forward(agent, data, key)
+        return fx.losses.forward(agent, data, key)
 
     @fx.loss_term(evaluate)
-    def first(evaluation: fx.PolicyOutput, data: fx.Estimates) -> fx.Scalar:
+    def first(evaluation: fx.losses.PolicyOutput, data: fx.data.Estimates) -> fx.typing.Scalar:
         return evaluation.value.mean()
 
     @fx.loss_term(evaluate)
-    def second(evaluation: fx.PolicyOutput, data: fx.Estimates) -> fx.Scalar:
+    def second(evaluation: fx.losses.PolicyOutput, data: fx.data.Estimates) -> fx.typing.Scalar:
         return (evaluation.value**2).mean()
 
     (first() + 2.0 * second())(AGENT, data, KEY)
@@ -165,9 +165,11 @@ def test_the_first_ratio_is_1(memory):
     """What acted and what learns agree to the last bit: for up to 64 environments, whose
     matrix products have the same kernels. Beyond, products are rounded otherwise.
     """
-    agent = fx.gru_actor_critic(ENV, key=KEY) if memory else AGENT
+    agent = fx.agents.gru_actor_critic(ENV, key=KEY) if memory else AGENT
     data = jax.jit(lambda agent: collected(agent, num_envs=16, num_steps=32))(agent)
-    log_prob = jax.jit(lambda a, d: fx.forward(a, d, KEY).log_prob(d.rollout.action))(agent, data)
+    log_prob = jax.jit(lambda a, d: fx.losses.forward(a, d, KEY).log_prob(d.rollout.action))(
+        agent, data
+    )
     assert bool(data.rollout.done.any()), "no reset in the trajectories"
     ratio = np.exp(np.asarray(log_prob) - np.asarray(data.rollout.log_prob))
     np.testing.assert_array_max_ulp(ratio, np.ones_like(ratio), maxulp=1)
@@ -213,16 +215,16 @@ def test_the_type_of_the_data_is_read_by_the_parameter():
     def bare(evaluation, data):
         return evaluation
 
-    def data_alone(evaluation, data: fx.Estimates):
+    def data_alone(evaluation, data: fx.data.Estimates):
         return evaluation
 
     def others(evaluation: jax.Array, data, *, weight: float = 1.0) -> jax.Array:
         return evaluation
 
     types = [term_of(f).input_type for f in (bare, data_alone, others)]
-    assert types == [Any, fx.Estimates, Any]
-    assert (term_of(bare) + fx.entropy()).input_type is fx.Estimates
-    assert (fx.entropy() + term_of(bare)).input_type is fx.Estimates
+    assert types == [Any, fx.data.Estimates, Any]
+    assert (term_of(bare) + fx.entropy()).input_type is fx.data.Estimates
+    assert (fx.entropy() + term_of(bare)).input_type is fx.data.Estimates
 
 
 def test_a_sum_of_losses_on_different_data_is_refused_where_it_is_written():

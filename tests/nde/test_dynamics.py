@@ -11,10 +11,10 @@ import lerax_fx as fx
 from lerax_fx.nde import box_scaling
 
 KEY = jax.random.key(0)
-SEEN = fx.Box(np.array([-1.0, -8.0, -np.inf]), np.array([3.0, 8.0, 1.0]))
-DONE = fx.Box(-2.0, 2.0, (2,))
-AGENT = fx.planning_agent((SEEN, DONE), key=KEY, width=8)
-WITH_END = fx.planning_agent((SEEN, DONE), key=KEY, width=8, termination=True)
+SEEN = fx.spaces.Box(np.array([-1.0, -8.0, -np.inf]), np.array([3.0, 8.0, 1.0]))
+DONE = fx.spaces.Box(-2.0, 2.0, (2,))
+AGENT = fx.planning.planning_agent((SEEN, DONE), key=KEY, width=8)
+WITH_END = fx.planning.planning_agent((SEEN, DONE), key=KEY, width=8, termination=True)
 BATCH, TIME = 3, 5
 
 
@@ -39,7 +39,7 @@ def transitions(seed, ends=0.3):
         ended & ~terminated,
         rng.normal(size=(BATCH, TIME, 3)).astype(np.float32),
     )
-    return fx.Transitions(*map(jnp.asarray, fields))
+    return fx.data.Transitions(*map(jnp.asarray, fields))
 
 
 def network(mlp, x):
@@ -64,12 +64,12 @@ def by_hand(agent, data):
             drive = np.clip(np.asarray(data.action[b, t], float) / 2, -1, 1)
             first = network(model.field, np.append(state, drive))
             second = network(model.field, np.append(state + first, drive))
-            reward = network(model.rate, np.append(state, drive))[0]
+            reward = network(model.reward_head, np.append(state, drive))[0]
             state = state + (first + second) / 2
             errors[0, b, t] = np.sum((state - scaled(data.next_observation[b, t])) ** 2) / 2
             errors[1, b, t] = (reward - float(data.reward[b, t])) ** 2 / 2
-            if model.ending is not None:
-                odds = network(model.ending, np.append(state, drive))[0]
+            if model.termination_head is not None:
+                odds = network(model.termination_head, np.append(state, drive))[0]
                 ends = 1 / (1 + np.exp(-odds))
                 errors[2, b, t] = -np.log(ends if data.terminated[b, t] else 1 - ends)
     return errors.mean((1, 2))
@@ -79,7 +79,9 @@ def by_hand(agent, data):
 @pytest.mark.parametrize("seed", range(5))
 def test_the_loss_is_that_by_hand(agent, seed):
     data = transitions(seed)
-    loss, metrics = fx.dynamics_loss(reward_weight=0.5, termination_weight=2.0)(agent, data, KEY)
+    loss, metrics = fx.losses.dynamics_loss(reward_weight=0.5, termination_weight=2.0)(
+        agent, data, KEY
+    )
     observation, reward, termination = by_hand(agent, data)
     np.testing.assert_allclose(metrics["observation_error"], observation, rtol=1e-4)
     np.testing.assert_allclose(metrics["reward_error"], reward, rtol=1e-4)
@@ -91,7 +93,7 @@ def test_a_time_limit_is_no_end():
     data, on = transitions(0, ends=0.0), jnp.ones((BATCH, TIME), bool)
     cut = eqx.tree_at(lambda data: data.truncated, data, on)
     over = eqx.tree_at(lambda data: data.terminated, data, on)
-    metrics = [fx.dynamics_loss()(WITH_END, data, KEY)[1] for data in (cut, over)]
+    metrics = [fx.losses.dynamics_loss()(WITH_END, data, KEY)[1] for data in (cut, over)]
     assert metrics[0]["observation_error"] == metrics[1]["observation_error"]
     assert metrics[0]["termination_error"] != metrics[1]["termination_error"]
 
@@ -105,7 +107,7 @@ def test_gradients_are_those_of_finite_differences():
         trained, fixed = eqx.partition(agent, eqx.is_inexact_array)
 
         def loss(trained):
-            evaluated = fx.dynamics_loss()(eqx.combine(trained, fixed), data, KEY)[1]
+            evaluated = fx.losses.dynamics_loss()(eqx.combine(trained, fixed), data, KEY)[1]
             # What rewards and ends say of states is held constant: by each network's own term.
             return evaluated["observation_error"]
 
@@ -124,27 +126,29 @@ def test_only_observations_teach_how_states_move():
     data = transitions(2)
 
     def reward_error(agent):
-        metrics = fx.dynamics_loss()(agent, data, KEY)[1]
+        metrics = fx.losses.dynamics_loss()(agent, data, KEY)[1]
         return metrics["reward_error"] + metrics["termination_error"]
 
     gradient = jax.grad(reward_error)(WITH_END).model
     assert not any(leaf.any() for leaf in jax.tree.leaves(gradient.field))
-    assert all(leaf.any() for leaf in jax.tree.leaves((gradient.rate, gradient.ending)))
+    assert all(
+        leaf.any() for leaf in jax.tree.leaves((gradient.reward_head, gradient.termination_head))
+    )
 
 
 def test_time_that_passed_is_time_that_is_predicted():
     data = transitions(3)
     times = jax.random.uniform(KEY, (BATCH, TIME))
-    timed = fx.Transitions(
-        fx.Timed(data.observation, jnp.zeros((BATCH, TIME))),
+    timed = fx.data.Transitions(
+        fx.data.Timed(data.observation, jnp.zeros((BATCH, TIME))),
         data.action,
         data.reward,
         data.terminated,
         data.truncated,
-        fx.Timed(data.next_observation, times),
+        fx.data.Timed(data.next_observation, times),
     )
     first = jax.tree.map(lambda x: x[0, :1], timed)
-    _, metrics = fx.dynamics_loss()(AGENT, first, KEY)
+    _, metrics = fx.losses.dynamics_loss()(AGENT, first, KEY)
     state = AGENT.model.encode(data.observation[0, 0])
     step = AGENT.model.step(state, data.action[0, 0], times[0, 0])
     error = np.asarray(step.state) - scaled(data.next_observation[0, 0])
@@ -156,10 +160,10 @@ def test_time_that_passed_is_time_that_is_predicted():
 def test_a_field_that_explodes_leaves_no_nan_in_what_is_learnt():
     agent = eqx.tree_at(lambda agent: agent.model.field, AGENT, Exploding(jnp.array(1e3)))
     data = transitions(4)
-    learn = fx.minimize(fx.dynamics_loss(), optax.sgd(1e-3))
+    learn = fx.minimize(fx.losses.dynamics_loss(), optax.sgd(1e-3))
     step = learn.update(agent, learn.init(agent, lambda: None, KEY), data, KEY)
     assert step.metrics["failed"] > 0
-    assert fx.dynamics_loss()(AGENT, data, KEY)[1]["failed"] == 0
+    assert fx.losses.dynamics_loss()(AGENT, data, KEY)[1]["failed"] == 0
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(step.agent))
 
 
@@ -193,17 +197,17 @@ def test_scaling_goes_back_and_forth():
 @pytest.mark.parametrize("latent", [None, 5])
 def test_it_learns_a_rotation(latent):
     """And a latent state serves as well, whatever its size."""
-    spaces = fx.Box(-1.0, 1.0, (2,)), fx.Box(-1.0, 1.0, (1,))
-    agent = fx.planning_agent(spaces, key=KEY, width=16, latent=latent)
+    spaces = fx.spaces.Box(-1.0, 1.0, (2,)), fx.spaces.Box(-1.0, 1.0, (1,))
+    agent = fx.planning.planning_agent(spaces, key=KEY, width=16, latent=latent)
     rng = np.random.default_rng(0)
     angle = rng.uniform(0, 2 * np.pi, (64, 1)) + 0.3 * np.arange(5)
     seen = np.stack([np.cos(angle), np.sin(angle)], -1).astype(np.float32)
     none, action = np.zeros((64, 4), bool), np.zeros((64, 4, 1), np.float32)
     reward = seen[:, :-1, 0]
-    data = fx.Transitions(
+    data = fx.data.Transitions(
         *map(jnp.asarray, (seen[:, :-1], action, reward, none, none, seen[:, 1:]))
     )
-    learn = fx.minimize(fx.dynamics_loss(), optax.adam(1e-2))
+    learn = fx.minimize(fx.losses.dynamics_loss(), optax.adam(1e-2))
 
     def update(carry, _):
         step = learn.update(*carry, data, KEY)
@@ -218,6 +222,6 @@ def test_it_learns_a_rotation(latent):
 
 
 def test_an_agent_without_a_model_is_refused():
-    agent = fx.mlp_actor_critic((SEEN, DONE), key=KEY)
+    agent = fx.agents.mlp_actor_critic((SEEN, DONE), key=KEY)
     with pytest.raises(fx.WiringError, match="dynamics_loss: agent: wanted an agent with a model"):
-        fx.dynamics_loss()(agent, transitions(0), KEY)
+        fx.losses.dynamics_loss()(agent, transitions(0), KEY)

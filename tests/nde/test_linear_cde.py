@@ -17,15 +17,17 @@ from lerax_fx.nde import LinearCDE
 
 KEY = jax.random.key(0)
 TIME, INPUTS, SIZE = 7, 3, 4
-BOX = fx.Box(-1.0, 1.0, (INPUTS,))
-TIMED = fx.TimedSpace(BOX, fx.Box(0.0, 3.0))
-SPACES = {"plain": (BOX, fx.Discrete(2)), "timed": (TIMED, fx.Box(-1.0, 1.0, (2,)))}
+BOX = fx.spaces.Box(-1.0, 1.0, (INPUTS,))
+TIMED = fx.envs.TimedSpace(BOX, fx.spaces.Box(0.0, 3.0))
+SPACES = {"plain": (BOX, fx.spaces.Discrete(2)), "timed": (TIMED, fx.spaces.Box(-1.0, 1.0, (2,)))}
 EQUATION = LinearCDE(INPUTS, SIZE, key=KEY)
 
 
 @functools.cache
 def agent_of(name, parallel=True):
-    make = functools.partial(fx.linear_cde_actor_critic, SPACES[name], width=6, parallel=parallel)
+    make = functools.partial(
+        fx.nde.linear_cde_actor_critic, SPACES[name], width=6, parallel=parallel
+    )
     return jax.jit(lambda key: make(key=key))(KEY)
 
 
@@ -185,10 +187,10 @@ def test_a_reset_forgets():
 def test_arrays_are_one_unit_of_time_apart():
     plain = agent_of("plain")
     xs = seen("plain")
-    timed = fx.Timed(xs, jnp.ones(TIME))
+    timed = fx.data.Timed(xs, jnp.ones(TIME))
     never = jnp.zeros(TIME, bool)
     np.testing.assert_array_equal(UNROLL(plain, xs, never)[2], UNROLL(plain, timed, never)[2])
-    slower = fx.Timed(xs, jnp.full(TIME, 2.0))
+    slower = fx.data.Timed(xs, jnp.full(TIME, 2.0))
     assert not np.isclose(UNROLL(plain, xs, never)[2], UNROLL(plain, slower, never)[2]).any()
 
 
@@ -206,8 +208,8 @@ def test_states_stay_bounded_over_long_trajectories():
 
 
 def test_it_goes_through_the_stages_and_losses():
-    env = fx.IrregularTime(fx.hide_velocities("CartPole-v1"))
-    agent = fx.linear_cde_actor_critic(env, key=KEY, width=4)
+    env = fx.envs.IrregularTime(fx.envs.mask_velocities("CartPole-v1"))
+    agent = fx.nde.linear_cde_actor_critic(env, key=KEY, width=4)
     fx_losses = fx.minimize(fx.ppo_loss(), optax.adam(1e-3))
     algorithm = fx.chain(
         fx.rollout(env, num_envs=4, num_steps=8),
@@ -235,8 +237,8 @@ def test_half_precision_parameters_are_computed_with_in_float32(dtype, parallel)
 
 
 def test_half_precision_agents_train():
-    env = fx.IrregularTime("CartPole-v1")
-    agent = fx.linear_cde_actor_critic(env, key=KEY, width=4)
+    env = fx.envs.IrregularTime("CartPole-v1")
+    agent = fx.nde.linear_cde_actor_critic(env, key=KEY, width=4)
     agent = jax.tree.map(lambda x: x.astype(jnp.bfloat16), agent)
     learn = fx.minimize(fx.ppo_loss(), optax.sgd(1e-1))
     algorithm = fx.chain(fx.rollout(env, num_envs=2, num_steps=4), fx.gae(), learn)
@@ -248,7 +250,9 @@ def test_half_precision_agents_train():
 
 
 def test_images_are_seen_through_a_convolution():
-    agent = fx.linear_cde_actor_critic((fx.Box(0.0, 1.0, (5, 4, 2)), fx.Discrete(3)), key=KEY)
+    agent = fx.nde.linear_cde_actor_critic(
+        (fx.spaces.Box(0.0, 1.0, (5, 4, 2)), fx.spaces.Discrete(3)), key=KEY
+    )
     _, output = agent.step(agent.initial_memory(), jnp.zeros((5, 4, 2)), KEY)
     assert isinstance(output.distribution, distrax.Categorical)
     assert output.value.shape == ()
@@ -258,22 +262,24 @@ def test_images_are_seen_through_a_convolution():
     ("make", "error", "message"),
     [
         (
-            lambda: fx.linear_cde_actor_critic("CartPole-v1", key=KEY, width=0),
+            lambda: fx.nde.linear_cde_actor_critic("CartPole-v1", key=KEY, width=0),
             fx.HyperparameterError,
             "linear_cde_actor_critic: width",
         ),
         (
-            lambda: fx.linear_cde_actor_critic("CartPole-v1", key=KEY, depth=0),
+            lambda: fx.nde.linear_cde_actor_critic("CartPole-v1", key=KEY, depth=0),
             fx.HyperparameterError,
             "linear_cde_actor_critic: depth",
         ),
         (
-            lambda: fx.linear_cde_actor_critic("CartPole-v1", key=KEY, activation="tahn"),
+            lambda: fx.nde.linear_cde_actor_critic("CartPole-v1", key=KEY, activation="tahn"),
             fx.HyperparameterError,
             "Did you mean 'tanh'",
         ),
         (
-            lambda: fx.linear_cde_actor_critic((fx.Dict({"it": BOX}), fx.Discrete(2)), key=KEY),
+            lambda: fx.nde.linear_cde_actor_critic(
+                (fx.spaces.Dict({"it": BOX}), fx.spaces.Discrete(2)), key=KEY
+            ),
             fx.WiringError,
             "linear_cde_actor_critic: observations",
         ),
@@ -307,12 +313,12 @@ def test_what_is_forgotten_may_be_nan(parallel):
 def test_in_an_impossible_interval_no_time_passes(dt):
     agent = agent_of("timed")
     memory, _ = agent.step(
-        agent.initial_memory(), fx.Timed(jnp.full(INPUTS, 0.1), jnp.zeros(())), KEY
+        agent.initial_memory(), fx.data.Timed(jnp.full(INPUTS, 0.1), jnp.zeros(())), KEY
     )
-    value = agent.step(memory, fx.Timed(jnp.full(INPUTS, 0.2), jnp.asarray(dt)), KEY)[1].value
+    value = agent.step(memory, fx.data.Timed(jnp.full(INPUTS, 0.2), jnp.asarray(dt)), KEY)[1].value
     assert np.isfinite(value)
     state = [
-        agent.step(memory, fx.Timed(jnp.full(INPUTS, 0.2), jnp.asarray(t)), KEY)[0][0].state
+        agent.step(memory, fx.data.Timed(jnp.full(INPUTS, 0.2), jnp.asarray(t)), KEY)[0][0].state
         for t in (dt, 0.0)
     ]
     np.testing.assert_array_equal(*state)

@@ -12,11 +12,11 @@ import pytest
 
 import lerax_fx as fx
 from lerax_fx.nde import split_time
-from lerax_fx.nde.fields import GRUField
+from lerax_fx.nde.equations import GRUField
 
 KEY = jax.random.key(0)
-SPACES = fx.Box(-1.0, 1.0, (3,)), fx.Discrete(2)
-MAKERS = {"ode": fx.ode_actor_critic, "cde": fx.cde_actor_critic}
+SPACES = fx.spaces.Box(-1.0, 1.0, (3,)), fx.spaces.Discrete(2)
+MAKERS = {"ode": fx.nde.ode_actor_critic, "cde": fx.nde.cde_actor_critic}
 
 
 def make(name, **options):
@@ -27,7 +27,7 @@ def make(name, **options):
 
 def timed(dt, key=KEY):
     dt = jnp.asarray(dt)
-    return fx.Timed(jax.random.normal(key, (*dt.shape, 3)), dt)
+    return fx.data.Timed(jax.random.normal(key, (*dt.shape, 3)), dt)
 
 
 def values(agent, observations, resets=None):
@@ -69,7 +69,7 @@ def test_the_ode_flows_and_jumps():
     h = np.zeros(6)
     for x, dt in zip(observations.value, observations.dt, strict=True):
         # The flow by many steps of Euler's method, in numpy.
-        first, second = agent.flow.network.layers
+        first, second = agent.vector_field.network.layers
         for _ in range(2000):
             hidden = np.tanh(h @ np.asarray(first.weight, float) + np.asarray(first.bias))
             h = h + float(dt) / 2000 * np.tanh(
@@ -103,7 +103,7 @@ def test_the_cde_is_that_of_diffrax_over_the_whole_path():
 
 
 def test_the_gru_ode_follows_its_equation_and_stays_bounded():
-    field = fx.ode_actor_critic(SPACES, key=KEY, width=4, flow="gru").flow
+    field = fx.nde.ode_actor_critic(SPACES, key=KEY, width=4, vector_field="gru").vector_field
     assert isinstance(field, GRUField)
     h = np.array([0.3, -0.9, 0.1, 0.7])
 
@@ -114,7 +114,7 @@ def test_the_gru_ode_follows_its_equation_and_stays_bounded():
     new = np.tanh((gates[:4] * h) @ np.asarray(field.inward) + np.asarray(field.inward_bias))
     wanted = (1 - gates[4:]) * (new - h)
     np.testing.assert_allclose(field(0.0, jnp.asarray(h, jnp.float32)), wanted, rtol=1e-4)
-    end = fx.nde_solve.function(field, jnp.asarray(h), 1000.0, solver="rk4", steps=1000).final
+    end = fx.nde.nde_solve.function(field, jnp.asarray(h), 1000.0, solver="rk4", steps=1000).final
     assert bool(jnp.all(jnp.abs(end) <= 1))
 
 
@@ -170,7 +170,7 @@ def test_through_a_whole_algorithm(name):
 
 
 def test_split_time():
-    value, dt = split_time(fx.Timed(jnp.ones(2), jnp.asarray(0.5)))
+    value, dt = split_time(fx.data.Timed(jnp.ones(2), jnp.asarray(0.5)))
     np.testing.assert_array_equal(value, 1)
     assert dt == 0.5
     value, dt = split_time(jnp.ones(2))
@@ -179,8 +179,10 @@ def test_split_time():
 
 
 def test_errors_name_the_argument():
-    with pytest.raises(fx.HyperparameterError, match="ode_actor_critic: flow: wanted 'mlp' or"):
-        make("ode", flow="lstm")
+    with pytest.raises(
+        fx.HyperparameterError, match="ode_actor_critic: vector_field: wanted 'mlp' or"
+    ):
+        make("ode", vector_field="lstm")
     with pytest.raises(fx.HyperparameterError, match="ode_actor_critic: solver"):
         make("ode", solver="rk5")
     with pytest.raises(fx.HyperparameterError, match="cde_actor_critic: channels"):
@@ -190,4 +192,4 @@ def test_errors_name_the_argument():
     with pytest.raises(fx.HyperparameterError, match="cde_actor_critic: steps"):
         make("cde", steps=0)
     with pytest.raises(fx.WiringError, match="FlattenObservation"):
-        fx.ode_actor_critic((fx.Tuple((SPACES[0],)), SPACES[1]), key=KEY)
+        fx.nde.ode_actor_critic((fx.spaces.Tuple((SPACES[0],)), SPACES[1]), key=KEY)

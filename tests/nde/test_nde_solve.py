@@ -13,10 +13,9 @@ import pytest
 import scipy.integrate
 
 import lerax_fx as fx
-from lerax_fx.nde.method import SOLVERS
-from lerax_fx.nde.rk4 import RK4
+from lerax_fx.nde.diffrax_solvers import RK4
 from lerax_fx.nde.solve import solve
-from lerax_fx.nde.tableau import explicit_tableau
+from lerax_fx.nde.solvers import SOLVERS, explicit_tableau
 
 KEY = jax.random.key(0)
 
@@ -80,10 +79,10 @@ def field(channels=None, size=3, hidden=5):
 
 def equation(kind):
     if kind == "ODE":
-        return fx.ODE(field())
+        return fx.nde.ODE(field())
     if kind == "CDE":
-        return fx.CDE(field(2))
-    return fx.SDE(field(), field(2), noise=2)
+        return fx.nde.CDE(field(2))
+    return fx.nde.SDE(field(), field(2), noise=2)
 
 
 def trajectory(kind):
@@ -156,7 +155,7 @@ def test_the_fast_path_is_diffrax_called_by_hand(name, double):
         jnp.array([t0, t0 + dt]), jnp.stack([jnp.zeros(2), moved])
     )
     wanted = by_hand(diffrax.ControlTerm(lambda t, y, args: g(t, y), control))
-    got = solve(fx.CDE(g), state, dt, t0=t0, control=moved, solver=solver, steps=steps).final
+    got = solve(fx.nde.CDE(g), state, dt, t0=t0, control=moved, solver=solver, steps=steps).final
     np.testing.assert_allclose(got, wanted, rtol=1e-10)
 
 
@@ -218,8 +217,14 @@ def test_recompute_is_store(double):
 @pytest.mark.parametrize("kind", ["function", "eqx.nn.MLP"])
 def test_recompute_takes_fields_that_hold_functions(kind, dt):
     network = eqx.nn.MLP(2, 2, 4, 1, activation=jnp.tanh, key=KEY)
-    plain = fx.ODE(lambda t, y: -y), fx.SDE(lambda t, y: -y, lambda t, y: jnp.eye(2), noise=2)
-    learnt = fx.ODE(Unclocked(network)), fx.SDE(Unclocked(network), lambda t, y: jnp.eye(2), 2)
+    plain = (
+        fx.nde.ODE(lambda t, y: -y),
+        fx.nde.SDE(lambda t, y: -y, lambda t, y: jnp.eye(2), noise=2),
+    )
+    learnt = (
+        fx.nde.ODE(Unclocked(network)),
+        fx.nde.SDE(Unclocked(network), lambda t, y: jnp.eye(2), 2),
+    )
     equations = plain if kind == "function" else learnt
 
     def gradients(adjoint):
@@ -286,7 +291,7 @@ def test_any_solver_controller_and_adjoint(kind, way, double):
 
 def test_a_stochastic_runge_kutta_method_goes_through_diffrax(double):
     # Additive noise, which SRA1 wants; the mean over many paths is that of the drift.
-    equation = fx.SDE(lambda t, y: -y, lambda t, y: 0.1 * jnp.eye(2), noise=2)
+    equation = fx.nde.SDE(lambda t, y: -y, lambda t, y: 0.1 * jnp.eye(2), noise=2)
 
     @jax.jit
     @jax.vmap
@@ -303,7 +308,7 @@ def test_a_stochastic_runge_kutta_method_goes_through_diffrax(double):
 @pytest.mark.parametrize(("name", "drift"), [("euler", 0.0), ("heun", 0.5)])
 def test_the_sense_in_which_an_sde_is_solved(name, drift, double):
     # dy = y dW has the mean 1 in Ito's sense, exp(t / 2) in Stratonovich's.
-    equation = fx.SDE(lambda t, y: 0 * y, lambda t, y: 0.5 * y[:, None], noise=1)
+    equation = fx.nde.SDE(lambda t, y: 0 * y, lambda t, y: 0.5 * y[:, None], noise=1)
 
     @jax.jit
     @jax.vmap
@@ -316,7 +321,7 @@ def test_the_sense_in_which_an_sde_is_solved(name, drift, double):
 
 
 def test_each_interval_and_step_has_its_own_noise():
-    equation = fx.SDE(lambda t, y: 0 * y, lambda t, y: jnp.ones((1, 1)), noise=1)
+    equation = fx.nde.SDE(lambda t, y: 0 * y, lambda t, y: jnp.ones((1, 1)), noise=1)
     states = solve(equation, jnp.zeros(1), jnp.full(2000, 0.25), key=KEY, steps=2).states
     moved = np.diff(np.asarray(states)[:, 0])
     assert moved.std() == pytest.approx(0.5, rel=0.08)
@@ -485,11 +490,13 @@ def test_nan_in_a_control_is_a_failure():
 def test_as_a_stage(kind):
     state, dt, more = trajectory(kind)
     states = jnp.stack([state, -state])
-    data = fx.Intervals(states, jnp.stack([dt, dt]), resets=jnp.zeros((2, 4), bool), initial=states)
+    data = fx.nde.Intervals(
+        states, jnp.stack([dt, dt]), resets=jnp.zeros((2, 4), bool), initial=states
+    )
     if kind == "CDE":
         data = dataclasses.replace(data, control=jnp.stack([more["control"]] * 2))
     agent = {"model": equation(kind)}
-    stage = fx.nde_solve(equation=lambda agent: agent["model"], solver="ralston", steps=2)
+    stage = fx.nde.nde_solve(equation=lambda agent: agent["model"], solver="ralston", steps=2)
     assert stage.name == "nde_solve"
     algorithm = fx.chain(stage)
     step = algorithm.update(agent, algorithm.init(agent, lambda: None, KEY), data, KEY)
@@ -504,9 +511,9 @@ def test_as_a_stage(kind):
 
 
 def test_a_stage_counts_failures():
-    data = fx.Intervals(jnp.array([[100.0], [-3.0]]), jnp.full((2, 2), 0.1))
+    data = fx.nde.Intervals(jnp.array([[100.0], [-3.0]]), jnp.full((2, 2), 0.1))
     agent = Exploding(jnp.ones(()))
-    stage = fx.nde_solve()
+    stage = fx.nde.nde_solve()
     assert (
         stage.update(agent, stage.init(agent, lambda: None, KEY), data, KEY).metrics["failures"]
         == 2
@@ -514,7 +521,7 @@ def test_a_stage_counts_failures():
 
 
 def test_tolerances_of_a_stage_are_hyperparameters():
-    stage = fx.nde_solve(solver="tsit5", controller=diffrax.PIDController(rtol=1e-3, atol=1e-4))
+    stage = fx.nde.nde_solve(solver="tsit5", controller=diffrax.PIDController(rtol=1e-3, atol=1e-4))
     numbers, _ = fx.partition(stage)
     assert 1e-3 in numbers
     assert 1e-4 in numbers
@@ -549,13 +556,13 @@ def test_errors_name_the_argument():
     with refused("nde_solve: solver: wanted one of 'euler'.*got 'hune'"):
         solve(f, y, 1.0, solver="hune")
     with refused("nde_solve: steps: wanted an int of at least 1, got 0"):
-        fx.nde_solve(steps=0)
+        fx.nde.nde_solve(steps=0)
     with refused("nde_solve: controller: wanted a diffrax.AbstractStepSizeController"):
-        fx.nde_solve(controller="pid")
+        fx.nde.nde_solve(controller="pid")
     with refused("nde_solve: adjoint: wanted 'store', 'recompute' or a diffrax.AbstractAdjoint"):
-        fx.nde_solve(adjoint="backsolve")
+        fx.nde.nde_solve(adjoint="backsolve")
     with refused("nde_solve: on_failure: wanted one of 'hold', 'raise', 'propagate'"):
-        fx.nde_solve(on_failure="skip")
+        fx.nde.nde_solve(on_failure="skip")
     with refused("nde_solve: control: wanted for a CDE"):
         solve(equation("CDE"), y, 1.0)
     with refused("nde_solve: control: wanted None"):
@@ -590,11 +597,11 @@ def test_a_state_of_any_precision_keeps_it(dtype, dt):
         assert solution.final.dtype == dtype
         np.testing.assert_allclose(solution.states[-1], np.exp(-0.1 * np.size(dt)), rtol=2e-3)
         if np.ndim(dt):
-            data = fx.Intervals(state, jnp.asarray(dt))
-            step = fx.nde_solve(equation=lambda _: lambda t, y: -y).update(None, (), data, KEY)
+            data = fx.nde.Intervals(state, jnp.asarray(dt))
+            step = fx.nde.nde_solve(equation=lambda _: lambda t, y: -y).update(None, (), data, KEY)
             np.testing.assert_array_equal(step.out.final, solution.final)
     with pytest.raises(fx.WiringError, match=r"nde_solve\(...\)"):
-        fx.chain(fx.nde_solve)
+        fx.chain(fx.nde.nde_solve)
 
 
 @pytest.mark.parametrize(
@@ -602,12 +609,12 @@ def test_a_state_of_any_precision_keeps_it(dtype, dt):
     [
         (lambda t, y: y[0], {}, r"ODE: field: wanted what the state has: shapes \[\(2,\)\]"),
         (
-            fx.CDE(lambda t, y: jnp.ones(3)),
+            fx.nde.CDE(lambda t, y: jnp.ones(3)),
             {"control": jnp.ones((2, 3))},
             "CDE: field: wanted.*one axis more.*jnp.diag",
         ),
         (
-            fx.SDE(lambda t, y: 0 * y, lambda t, y: jnp.ones(2), 2),
+            fx.nde.SDE(lambda t, y: 0 * y, lambda t, y: jnp.ones(2), 2),
             {"key": KEY},
             "SDE: diffusion: wanted.*one axis more.*jnp.diag",
         ),
@@ -622,7 +629,7 @@ def test_options_that_would_do_nothing_are_refused():
     with pytest.raises(fx.HyperparameterError, match="resets, initial: wanted neither"):
         solve(lambda t, y: -y, jnp.ones(2), 1.0, initial=jnp.zeros(2))
     with pytest.raises(fx.HyperparameterError, match="SDE: noise"):
-        fx.SDE(lambda t, y: y, lambda t, y: y, 0)
+        fx.nde.SDE(lambda t, y: y, lambda t, y: y, 0)
     with pytest.raises(fx.HyperparameterError, match="dt: wanted finite lengths"):
         solve(lambda t, y: -y, jnp.ones(2), jnp.array([1.0, jnp.inf]))
 

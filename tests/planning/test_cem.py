@@ -9,7 +9,7 @@ import lerax_fx as fx
 
 KEY = jax.random.key(0)
 # Wide enough: the deviation shrinks in each iteration, and with it how far a search still gets.
-START = fx.Gaussian(jnp.zeros(3), jnp.full(3, 3.0))
+START = fx.planning.Gaussian(jnp.zeros(3), jnp.full(3, 3.0))
 BEST = np.array([0.7, -1.5, 3.0])
 CURVATURE = np.array([1.0, 4.0, 0.25])
 
@@ -21,7 +21,7 @@ def quadratic(x):
 @pytest.mark.parametrize("key", jax.random.split(KEY, 4))
 def test_the_top_of_a_quadratic_is_found(key):
     search = {"num_samples": 128, "num_elites": 16, "num_iterations": 30}
-    found = fx.cem(quadratic, START, key=key, **search)
+    found = fx.planning.cem(quadratic, START, key=key, **search)
     np.testing.assert_allclose(found.mean, BEST, atol=1e-2)
     assert (found.std < 1e-2).all()
 
@@ -29,21 +29,23 @@ def test_the_top_of_a_quadratic_is_found(key):
 def test_within_bounds_it_is_the_nearest_point_there():
     """Of a quadratic without products: each number by itself."""
     search = {"num_samples": 128, "num_elites": 8, "num_iterations": 20}
-    found = fx.cem(quadratic, START, key=KEY, low=-1.0, high=np.array([2.0, 2.0, 1.0]), **search)
+    found = fx.planning.cem(
+        quadratic, START, key=KEY, low=-1.0, high=np.array([2.0, 2.0, 1.0]), **search
+    )
     np.testing.assert_allclose(found.mean, [0.7, -1.0, 1.0], atol=1e-2)
 
 
 def test_one_iteration_is_that_by_hand():
     number, elites = 10, 3
     draw_key = jax.random.split(KEY, 1)[0]
-    start = fx.Gaussian(jnp.array([1.0, 0.0, -1.0]), jnp.array([1.0, 2.0, 0.5]))
+    start = fx.planning.Gaussian(jnp.array([1.0, 0.0, -1.0]), jnp.array([1.0, 2.0, 0.5]))
     noise = np.asarray(jax.random.normal(draw_key, (number, 3)))
     drawn = np.asarray(start.mean) + np.asarray(start.std) * noise
     points = np.concatenate([np.asarray(start.mean)[None].repeat(2, 0), drawn]).clip(-1.2, 1.2)
     scores = -np.sum(CURVATURE * (points - BEST) ** 2, -1)
     best = points[np.argsort(-scores, kind="stable")[:elites]]
     search = {"num_samples": number, "num_elites": elites, "num_iterations": 1}
-    found = fx.cem(quadratic, start, key=KEY, low=-1.2, high=1.2, **search)
+    found = fx.planning.cem(quadratic, start, key=KEY, low=-1.2, high=1.2, **search)
     np.testing.assert_allclose(found.mean, best.mean(0), rtol=1e-5)
     np.testing.assert_allclose(found.std, best.std(0), rtol=1e-4, atol=1e-6)
 
@@ -55,8 +57,8 @@ def test_what_was_good_is_not_lost():
     def score(x):
         return jnp.where(jnp.all(x == peak), 1.0, 0.0)
 
-    start = fx.Gaussian(peak, jnp.ones(3))
-    found = fx.cem(score, start, key=KEY, num_elites=1, num_iterations=5)
+    start = fx.planning.Gaussian(peak, jnp.ones(3))
+    found = fx.planning.cem(score, start, key=KEY, num_elites=1, num_iterations=5)
     np.testing.assert_allclose(found.mean, peak, rtol=1e-6)
 
 
@@ -67,7 +69,7 @@ def test_no_nan_comes_out(good):
     def score(x):
         return jnp.where(x[0] > 0, good, jnp.nan)
 
-    found = fx.cem(score, START, key=KEY, low=-1.0, high=1.0)
+    found = fx.planning.cem(score, START, key=KEY, low=-1.0, high=1.0)
     assert np.isfinite(found.mean).all()
     assert np.isfinite(found.std).all()
     if good == 0.0:
@@ -76,9 +78,11 @@ def test_no_nan_comes_out(good):
 
 def test_searches_go_side_by_side():
     keys = jax.random.split(KEY, 3)
-    together = jax.vmap(lambda key: fx.cem(quadratic, START, key=key).mean)(keys)
+    together = jax.vmap(lambda key: fx.planning.cem(quadratic, START, key=key).mean)(keys)
     for key, found in zip(keys, together, strict=True):
-        np.testing.assert_allclose(fx.cem(quadratic, START, key=key).mean, found, rtol=1e-5)
+        np.testing.assert_allclose(
+            fx.planning.cem(quadratic, START, key=key).mean, found, rtol=1e-5
+        )
 
 
 @pytest.mark.parametrize(
@@ -94,4 +98,4 @@ def test_searches_go_side_by_side():
 )
 def test_bad_arguments_are_refused(options, message):
     with pytest.raises(fx.HyperparameterError, match=message):
-        fx.cem(quadratic, START, key=KEY, **options)
+        fx.planning.cem(quadratic, START, key=KEY, **options)

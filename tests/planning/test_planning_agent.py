@@ -13,8 +13,10 @@ from lerax_fx.nde import box_scaling
 from lerax_fx.planning import Planner
 
 KEY = jax.random.key(0)
-BOX = fx.Box(-1.0, 1.0, (3,))
-AGENT = fx.planning_agent((BOX, fx.Box(-2.0, 2.0, (2,))), key=KEY, horizon=4, num_samples=8)
+BOX = fx.spaces.Box(-1.0, 1.0, (3,))
+AGENT = fx.planning.planning_agent(
+    (BOX, fx.spaces.Box(-2.0, 2.0, (2,))), key=KEY, horizon=4, num_samples=8
+)
 VELOCITY = np.array([[0.0, 1.0], [-0.5, -0.1]])  # a spring
 PUSH = np.array([[0.0], [0.8]])
 DT, HORIZON = 0.5, 6
@@ -25,14 +27,14 @@ def spring_reward(observation, action, next_observation):
 
 
 def on_a_spring():
-    unbounded, actions = fx.Box(-jnp.inf, jnp.inf, (2,)), fx.Box(-5.0, 5.0, (1,))
+    unbounded, actions = fx.spaces.Box(-jnp.inf, jnp.inf, (2,)), fx.spaces.Box(-5.0, 5.0, (1,))
 
     def field(driven):
         return VELOCITY @ driven[:2] + PUSH @ (5.0 * driven[2:])
 
     scaling, bounds = box_scaling("test", unbounded), action_bounds("test", actions)
-    model = fx.Dynamics(scaling, bounds, field, None, reward=spring_reward)
-    return fx.PlanningAgent(model, Planner(HORIZON, 512, 32, 30, 1.0, DT))
+    model = fx.nde.Dynamics(scaling, bounds, field, None, reward=spring_reward)
+    return fx.planning.PlanningAgent(model, Planner(HORIZON, 512, 32, 30, 1.0, DT))
 
 
 def regulated(state):
@@ -60,7 +62,7 @@ def test_on_a_spring_it_acts_as_the_regulator_would(state):
 
 
 def test_a_plan_is_worth_the_discounted_sum_of_its_rewards():
-    agent = fx.planning_agent((BOX, BOX), key=KEY, discount=0.8, dt=0.5, termination=True)
+    agent = fx.planning.planning_agent((BOX, BOX), key=KEY, discount=0.8, dt=0.5, termination=True)
     plan = jax.random.uniform(KEY, (5, 3), minval=-1.0)
     state = jnp.array([0.1, -0.2, 0.3])
     total, weight, here = 0.0, 1.0, state
@@ -82,7 +84,7 @@ def test_the_plan_that_is_left_is_where_the_next_search_starts():
 
 
 def with_rewards(agent, value):
-    weights = lambda agent: agent.model.rate.layers[-1].weight  # noqa: E731 -- for tree_at
+    weights = lambda agent: agent.model.reward_head.layers[-1].weight  # noqa: E731 -- for tree_at
     return eqx.tree_at(weights, agent, replace_fn=lambda weight: jnp.full_like(weight, value))
 
 
@@ -104,7 +106,7 @@ def test_a_model_gone_wrong_gives_no_nan_to_act_on(agent):
 
 def test_observations_may_come_with_their_time():
     plain = AGENT.step(AGENT.initial_memory(), jnp.ones(3), KEY)
-    timed = AGENT.step(AGENT.initial_memory(), fx.Timed(jnp.ones(3), jnp.array(0.3)), KEY)
+    timed = AGENT.step(AGENT.initial_memory(), fx.data.Timed(jnp.ones(3), jnp.array(0.3)), KEY)
     np.testing.assert_array_equal(plain[1].distribution.mode(), timed[1].distribution.mode())
 
 
@@ -132,9 +134,11 @@ def test_unroll_is_step_after_step():
 
 
 def test_it_acts_and_is_evaluated_as_any_agent_is():
-    agent = fx.planning_agent("Pendulum-v1", key=KEY, horizon=3, num_samples=8, num_elites=2)
+    agent = fx.planning.planning_agent(
+        "Pendulum-v1", key=KEY, horizon=3, num_samples=8, num_elites=2
+    )
     collect = fx.rollout("Pendulum-v1", num_envs=2, num_steps=3, explore=fx.gaussian_noise(0.1))
-    learn = fx.minimize(fx.dynamics_loss(), optax.adam(1e-3), part="model")
+    learn = fx.minimize(fx.losses.dynamics_loss(), optax.adam(1e-3), part="model")
     stage = fx.replay(learn, capacity=64, batch_size=4, length=2, updates_per_step=2, memory=False)
     trained, metrics = fx.anakin_loop(fx.chain(collect, stage), 4)(agent, KEY)
     assert np.isfinite(metrics["replay/loss"][1:]).all()
@@ -147,7 +151,12 @@ def test_it_acts_and_is_evaluated_as_any_agent_is():
     ("spaces", "options", "error", "message"),
     [
         ("CartPole-v1", {}, fx.WiringError, "planning_agent: actions: wanted a Box of floats"),
-        ((fx.Discrete(3), BOX), {}, fx.WiringError, "planning_agent: observations: wanted a Box"),
+        (
+            (fx.spaces.Discrete(3), BOX),
+            {},
+            fx.WiringError,
+            "planning_agent: observations: wanted a Box",
+        ),
         ((BOX, BOX), {"horizon": 0}, fx.HyperparameterError, "planning_agent: horizon"),
         ((BOX, BOX), {"num_elites": 99}, fx.HyperparameterError, "planning_agent: num_elites"),
         ((BOX, BOX), {"discount": 1.5}, fx.HyperparameterError, "planning_agent: discount"),
@@ -166,4 +175,4 @@ def test_it_acts_and_is_evaluated_as_any_agent_is():
 )
 def test_what_cannot_be_planned_is_refused(spaces, options, error, message):
     with pytest.raises(error, match=message):
-        fx.planning_agent(spaces, key=KEY, **options)
+        fx.planning.planning_agent(spaces, key=KEY, **options)

@@ -60,12 +60,12 @@ def test_a2c_learns_cartpole():
 @pytest.mark.slow
 def test_ppo_learns_breakout():
     """As well as PureJaxRL: 24.7 +- 9.4 over 16 seeds, a mean known to within 2.4."""
-    env = fx.FlattenObservation("Breakout-MinAtar")
+    env = fx.envs.FlattenObservation("Breakout-MinAtar")
     settings = {"num_envs": 64, "num_minibatches": 8, "learning_rate": 7e-3}
 
     def one_seed(key):
         agent_key, train_key = jax.random.split(key)
-        agent = fx.mlp_actor_critic(env, key=agent_key, activation="relu")
+        agent = fx.agents.mlp_actor_critic(env, key=agent_key, activation="relu")
         _, train = ppo.make(env, key=agent_key, total_steps=1_000_000, **settings)
         curve = train(agent, train_key)[1]["episode_return"]
         return jnp.nanmean(curve[-(len(curve) // 10) :])
@@ -127,11 +127,11 @@ def test_planning_on_a_learnt_model_solves_pendulum():
 )
 def test_a_memory_makes_up_for_hidden_velocities(cell, total_steps):
     env = nde_ppo.task("CartPole-v1")
-    returns = evaluated(nde_ppo, env, hide_velocities=False, cell=cell, total_steps=total_steps)
+    returns = evaluated(nde_ppo, env, mask_velocities=False, cell=cell, total_steps=total_steps)
     assert returns.mean() >= 450.0
 
 
 @pytest.mark.slow
 def test_without_memory_hidden_velocities_are_missed():
     env = nde_ppo.task("CartPole-v1")
-    assert evaluated(nde_ppo, env, hide_velocities=False, cell="mlp").mean() < 250.0
+    assert evaluated(nde_ppo, env, mask_velocities=False, cell="mlp").mean() < 250.0

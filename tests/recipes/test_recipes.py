@@ -110,13 +110,13 @@ def test_every_cell_learns_from_what_it_is_shown(cell, max_interval):
 
 def test_nde_ppo_has_the_names_of_ppos_configuration_and_four_more():
     names = set(inspect.signature(nde_ppo.make).parameters) - {"env", "key"}
-    assert names == CONFIG | {"cell", "hide_velocities", "max_interval", "width"}
+    assert names == CONFIG | {"cell", "mask_velocities", "max_interval", "width"}
 
 
 def test_nde_ppo_refuses_what_it_does_not_have():
     with pytest.raises(fx.HyperparameterError, match=r"nde_ppo: cell.*Did you mean 'gru'"):
         nde_ppo.make(key=KEY, cell="gruu")
-    with pytest.raises(fx.EnvironmentSetupError, match="hide_velocities: env"):
+    with pytest.raises(fx.EnvironmentSetupError, match="mask_velocities: env"):
         nde_ppo.make("Breakout-MinAtar", key=KEY)
     with pytest.raises(fx.HyperparameterError, match="nde_ppo: max_interval"):
         nde_ppo.make(key=KEY, max_interval=0)
@@ -127,7 +127,7 @@ def test_dqn_refuses_real_actions_and_bad_sizes():
         dqn.make("Pendulum-v1", key=KEY)
     with pytest.raises(fx.WiringError, match="categorical_q_agent: actions"):
         c51.make("Pendulum-v1", key=KEY)
-    with pytest.raises(fx.HyperparameterError, match="quantile_loss: huber"):
+    with pytest.raises(fx.HyperparameterError, match="quantile_regression_loss: huber"):
         qr_dqn.make(key=KEY, huber=0.0)
     with pytest.raises(fx.HyperparameterError, match="replay: warmup: wanted at most"):
         dqn.make(key=KEY, capacity=1000)

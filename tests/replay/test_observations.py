@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import lerax_fx as fx
-from lerax_fx.replay import Ring
-from lerax_fx.replay.observations import Observations
+from lerax_fx._replay.buffer import ObservationBuffer, RingBuffer
 
 KEY = jax.random.key(0)
 ENVS, BATCH, UPDATES = 2, 3, 5
@@ -41,7 +40,7 @@ def trajectory(rng, number, ends):
     seen, following = ({"a": x, "b": x[..., 0] > 1} for x in (seen, following))
     numbers = reward.astype(np.int32), reward.astype(np.float32)
     fields = seen, *numbers, terminated, truncated, following
-    return fx.Transitions(*jax.tree.map(jnp.asarray, fields))
+    return fx.data.Transitions(*jax.tree.map(jnp.asarray, fields))
 
 
 def with_memory(data, number):
@@ -68,8 +67,8 @@ def machine(sizes, sampling, remembers):
         if remembers:
             drawn += plain.memory_before(first), ring.memory_before(first)
         # As an update would: what was drawn has a new priority, if anything could be.
-        priority = jnp.where(ring.remembered >= length, 3.0 * first, jnp.nan)
-        state = sampling.learned(state, first[None], priority[None])
+        priority = jnp.where(ring.stored >= length, 3.0 * first, jnp.nan)
+        state = sampling.update_priorities(state, first[None], priority[None])
         knows = getattr(state, "tree", None)
         numbers = knows and knows.at(jnp.arange(rows * ENVS))
         return (plain, ring, state), (ring.kept, ring.filled, first, *drawn[:2], drawn[2:], numbers)
@@ -77,10 +76,10 @@ def machine(sizes, sampling, remembers):
     @jax.jit
     def run(data, keys):
         like = jax.tree.map(lambda x: x[0], data)
-        ring = Ring.empty(like, rows, size)
-        return jax.lax.scan(one, (Ring.empty(like, rows), ring, sampling.init(ring)), (data, keys))[
-            1
-        ]
+        ring = RingBuffer.empty(like, rows, size)
+        return jax.lax.scan(
+            one, (RingBuffer.empty(like, rows), ring, sampling.init(ring)), (data, keys)
+        )[1]
 
     return run
 
@@ -178,10 +177,10 @@ def test_windows_of_what_is_remembered_are_drawn_uniformly(sampling):
     rows, length, number = 12, 2, 20_000
     data = trajectory(np.random.default_rng(0), 40, 0.3)
     pieces = [jax.tree.map(lambda x, t=t: jnp.asarray(x[:, t : t + 1]), data) for t in range(40)]
-    ring = Ring.empty(pieces[0], rows, 14)
+    ring = RingBuffer.empty(pieces[0], rows, 14)
     state = sampling.init(ring)
     for piece in pieces:
-        ring = jax.jit(Ring.add)(ring, piece)
+        ring = jax.jit(RingBuffer.add)(ring, piece)
         state = sampling.added(state, ring, 1, length)
     kept = int(ring.kept)
     assert length < kept < rows
@@ -201,17 +200,19 @@ def size_of(tree):
 def test_images_take_half_the_memory():
     """Those of MinAtar, floats as they come."""
     image, number = jnp.zeros((10, 1, 10, 10, 4)), jnp.zeros((10, 1))
-    data = fx.Transitions(image, number, number, number > 0, number > 0, image)
-    twice, once = (size_of(Ring.empty(data, 100, kept)) for kept in (None, 110))
+    data = fx.data.Transitions(image, number, number, number > 0, number > 0, image)
+    twice, once = (size_of(RingBuffer.empty(data, 100, kept)) for kept in (None, 110))
     assert 0.5 < once / twice < 0.56
 
 
 def test_a_number_that_is_none_costs_room_alone():
-    observations = Observations.empty(jnp.zeros((1, 1)), 1, 6)
+    observations = ObservationBuffer.empty(jnp.zeros((1, 1)), 1, 6)
     nan = jnp.full((1, 1), jnp.nan)
     flags = jnp.zeros((1, 1), bool)
     for _ in range(2):
-        observations, slots = observations.add(fx.Transitions(nan, nan, nan, flags, flags, nan))
+        observations, slots = observations.add(
+            fx.data.Transitions(nan, nan, nan, flags, flags, nan)
+        )
     assert np.isnan(observations.at(jnp.zeros(1, int), slots[:, 0])).all()
     assert slots[0, 0] == 3  # of 0, 1, 2, ...: behind what the first step saw and led to
 
@@ -228,7 +229,7 @@ def learner(num_steps=2, sampling=None, **options):
     stage = fx.replay(
         learn, **{"capacity": 400, "batch_size": 8, "warmup": 20, "sampling": sampling, **options}
     )
-    env = fx.TimeLimit("CartPole-v1", 13)
+    env = fx.envs.TimeLimit("CartPole-v1", 13)
     explore = fx.epsilon_greedy(0.3)
     return fx.chain(fx.rollout(env, num_envs=2, num_steps=num_steps, explore=explore), stage)
 
@@ -239,7 +240,7 @@ def learner(num_steps=2, sampling=None, **options):
         (fx.q_agent, {}),
         (fx.q_agent, {"length": 3, "sampling": fx.prioritized()}),
         (fx.q_agent, {"num_steps": 1, "updates_per_step": 2}),
-        (fx.gru_q_agent, {"length": 4, "sampling": fx.prioritized()}),
+        (fx.agents.gru_q_agent, {"length": 4, "sampling": fx.prioritized()}),
     ],
 )
 def test_training_is_the_same_bit_by_bit(agent, options):
@@ -254,8 +255,8 @@ def test_training_is_the_same_bit_by_bit(agent, options):
     assert np.isfinite(metrics["minimize/loss"][-1])
     for name, values in metrics.items():
         np.testing.assert_array_equal(values, more[name], err_msg=name)
-    assert more.keys() - metrics.keys() == {"replay/remembered"}
-    assert more["replay/remembered"].max() == 400
+    assert more.keys() - metrics.keys() == {"replay/stored"}
+    assert more["replay/stored"].max() == 400
 
 
 def test_what_is_forgotten_is_counted_and_learning_goes_on():
@@ -263,9 +264,9 @@ def test_what_is_forgotten_is_counted_and_learning_goes_on():
     agent = fx.q_agent("CartPole-v1", key=KEY)
     algorithm = learner(observations=402, warmup=400)
     _, metrics = fx.anakin_loop(algorithm, 300)(agent, KEY)
-    remembered = np.asarray(metrics["replay/remembered"])
-    assert (remembered[200:] < 400).all()
-    assert (remembered[200:] > 340).all()
+    stored = np.asarray(metrics["replay/stored"])
+    assert (stored[200:] < 400).all()
+    assert (stored[200:] > 340).all()
     np.testing.assert_array_equal(np.isfinite(metrics["minimize/loss"]), np.arange(300) >= 99)
 
 
@@ -280,8 +281,8 @@ def test_it_runs_over_seeds_and_in_pieces():
     keys = jax.random.split(KEY, 2)
     _, many = jax.vmap(train, in_axes=(None, 0))(agent, keys)
     _, last = train(agent, keys[1])
-    np.testing.assert_array_equal(many["replay/remembered"][1], last["replay/remembered"])
-    assert last["replay/remembered"].min() < last["replay/remembered"].max() <= 80
+    np.testing.assert_array_equal(many["replay/stored"][1], last["replay/stored"])
+    assert last["replay/stored"].min() < last["replay/stored"].max() <= 80
 
 
 @pytest.mark.parametrize(
@@ -307,7 +308,7 @@ def test_too_few_for_a_window_are_refused_before_compiling():
 
 def test_next_observations_of_another_kind_are_refused():
     @fx.transform
-    def coarser(rollout: fx.Rollout) -> fx.Rollout:
+    def coarser(rollout: fx.data.Rollout) -> fx.data.Rollout:
         return dataclasses.replace(
             rollout, next_observation=rollout.next_observation.astype(jnp.float16)
         )

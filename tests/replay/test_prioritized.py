@@ -14,24 +14,25 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import lerax_fx as fx
-from lerax_fx.replay import Ring, SumTree
+from lerax_fx._replay.buffer import RingBuffer
+from lerax_fx._replay.sampling import SumTree
 
 KEY = jax.random.key(0)
 ROWS, ENVS, BATCH = 6, 2, 3
-SPACES = (fx.Box(-1.0, 1.0, (2,)), fx.Discrete(3))
+SPACES = (fx.spaces.Box(-1.0, 1.0, (2,)), fx.spaces.Discrete(3))
 
 
 def steps(first, number, num_envs=ENVS):
     """Steps `first`, `first + 1`, ... of each environment; a reward says whose, and which."""
     reward = jnp.arange(num_envs)[:, None] * 1000.0 + first + jnp.arange(number)
     flags = jnp.zeros(reward.shape, bool)
-    return fx.Transitions(reward[..., None], reward.astype(int), reward, flags, flags, -reward)
+    return fx.data.Transitions(reward[..., None], reward.astype(int), reward, flags, flags, -reward)
 
 
 def as_rollout(data):
     fields = {name: value for name, value in vars(data).items() if name != "weight"}
     nothing = jnp.zeros_like(data.reward)
-    return fx.Rollout(**fields, log_prob=nothing, value=nothing, next_value=nothing)
+    return fx.data.Rollout(**fields, log_prob=nothing, value=nothing, next_value=nothing)
 
 
 # The tree.
@@ -103,14 +104,18 @@ def machine(number, length):
         first = SAMPLING.draw(state, ring, length, jax.random.key(command), (2, BATCH)).first
         priority = priority_of(first, jnp.arange(2)[:, None])
         able = ring.filled >= length
-        taught = SAMPLING.learned(state, first, jnp.where(able, priority, jnp.nan)), ring, written
+        taught = (
+            SAMPLING.update_priorities(state, first, jnp.where(able, priority, jnp.nan)),
+            ring,
+            written,
+        )
         after = jax.tree.map(lambda a, b: jnp.where(command == ADD, a, b), grown, taught)
         state, ring, written = after
         rewards = ring.take(ring.windows(first, length)).reward
         numbers = state.tree.at(jnp.arange(ROWS * ENVS)), state.tree.total, state.largest
         return (ring, state, written), (first, rewards, priority, *numbers)
 
-    ring = Ring.empty(steps(0, number), ROWS)
+    ring = RingBuffer.empty(steps(0, number), ROWS)
     start = ring, SAMPLING.init(ring), jnp.zeros((), jnp.int32)
     run = jax.jit(lambda program: jax.lax.scan(one, start, program)[1])
     return lambda program: zip(*map(np.asarray, run(jnp.asarray(program))), strict=True)
@@ -146,8 +151,8 @@ def test_priorities_are_a_list(sizes, program):
         np.testing.assert_allclose(top, largest, rtol=1e-6)
 
 
-def remembered(sampling, count, length):
-    ring = Ring.empty(steps(0, 1), ROWS)
+def stored(sampling, count, length):
+    ring = RingBuffer.empty(steps(0, 1), ROWS)
     state = sampling.init(ring)
     for time in range(count):
         ring = ring.add(steps(time, 1))
@@ -160,11 +165,11 @@ def remembered(sampling, count, length):
 def test_windows_are_drawn_by_their_priorities_and_weighted(exponent, count, length):
     number, importance = 20_000, 0.4
     sampling = fx.prioritized(exponent=exponent, importance=importance, epsilon=0.1)
-    ring, state = remembered(sampling, count, length)
+    ring, state = stored(sampling, count, length)
     starts = range(max(0, count - ROWS), count - length + 1)
     windows = np.asarray([(t % ROWS) * ENVS + env for env in range(ENVS) for t in starts])
     errors = np.random.default_rng(1).exponential(size=windows.size)
-    state = sampling.learned(state, jnp.asarray(windows)[None], jnp.asarray(errors)[None])
+    state = sampling.update_priorities(state, jnp.asarray(windows)[None], jnp.asarray(errors)[None])
     drawn = sampling.draw(state, ring, length, KEY, (1, number))
     # Eq. 1, section 3.3 and section 3.4 in numpy.
     priority = errors + 0.1
@@ -179,9 +184,9 @@ def test_windows_are_drawn_by_their_priorities_and_weighted(exponent, count, len
 
 
 def test_each_batch_has_its_own_largest_weight():
-    ring, state = remembered(SAMPLING, 6, 1)
+    ring, state = stored(SAMPLING, 6, 1)
     errors = jnp.arange(12.0)
-    state = SAMPLING.learned(state, jnp.arange(12)[None], errors[None])
+    state = SAMPLING.update_priorities(state, jnp.arange(12)[None], errors[None])
     drawn = SAMPLING.draw(state, ring, 1, KEY, (4, 3))
     np.testing.assert_array_equal(drawn.weight.max(axis=-1), 1.0)
     assert float(drawn.weight.min()) < 0.9
@@ -190,10 +195,10 @@ def test_each_batch_has_its_own_largest_weight():
 def test_the_importance_may_follow_the_steps():
     schedule = optax.linear_schedule(0.0, 1.0, 12)
     for count, importance in [(3, 0.5), (6, 1.0)]:
-        ring, state = remembered(fx.prioritized(importance=schedule), count, 1)
+        ring, state = stored(fx.prioritized(importance=schedule), count, 1)
         fixed = fx.prioritized(importance=importance)
         errors = jnp.linspace(0.1, 3.0, ENVS * count)
-        state = fixed.learned(state, jnp.arange(ENVS * count)[None], errors[None])
+        state = fixed.update_priorities(state, jnp.arange(ENVS * count)[None], errors[None])
         draws = [
             s.draw(state, ring, 1, KEY, (1, 20))
             for s in (fixed, fx.prioritized(importance=schedule))
@@ -203,7 +208,7 @@ def test_the_importance_may_follow_the_steps():
 
 
 def test_the_count_of_steps_stays_at_the_largest_number():
-    ring, state = remembered(SAMPLING, 3, 1)
+    ring, state = stored(SAMPLING, 3, 1)
     largest = np.iinfo(np.int32).max
     state = eqx.tree_at(lambda s: s.steps, state, jnp.asarray(largest - 1, jnp.int32))
     assert int(SAMPLING.added(state, ring, 1, 1).steps) == largest
@@ -212,7 +217,7 @@ def test_the_count_of_steps_stays_at_the_largest_number():
 # Within a replay.
 
 
-class Report(fx.Transform[fx.Transitions, fx.Transitions]):
+class Report(fx.Transform[fx.data.Transitions, fx.data.Transitions]):
     """Reports the windows it gets, and a priority for each."""
 
     factor: float = 0.5
@@ -340,11 +345,13 @@ def test_q_loss_weighs_windows_and_reports_their_errors(time, huber):
     losses = 0.5 * errors**2
     if huber:
         losses = np.where(errors <= huber, losses, huber * (errors - 0.5 * huber))
-    data = fx.Targets(observation, action, target, WEIGHT)
+    data = fx.data.Targets(observation, action, target, WEIGHT)
     loss, metrics = fx.q_loss(huber=huber)(AGENT, data, KEY)
     np.testing.assert_allclose(loss, (losses * WEIGHT[:, None]).mean(), rtol=1e-5)
     np.testing.assert_allclose(metrics["priority"], mixed(errors), rtol=1e-5)
-    assert "priority" not in fx.q_loss()(AGENT, fx.Targets(observation, action, target), KEY)[1]
+    assert (
+        "priority" not in fx.q_loss()(AGENT, fx.data.Targets(observation, action, target), KEY)[1]
+    )
 
 
 @pytest.mark.parametrize("time", [1, 3])
@@ -356,10 +363,10 @@ def test_distributional_losses_weigh_windows_and_report_their_errors(kind, time)
     probabilities = jax.nn.softmax(jnp.asarray(rng.normal(size=(4, time, 5)), jnp.float32))
     if kind == "categorical":
         agent = fx.categorical_q_agent(SPACES, key=KEY, num_atoms=5, widths=(8,))
-        loss = fx.categorical_loss()
+        loss = fx.c51_loss()
     else:
         agent = fx.quantile_q_agent(SPACES, key=KEY, num_quantiles=5, widths=(8,))
-        loss = fx.quantile_loss()
+        loss = fx.quantile_regression_loss()
     losses, errors = np.zeros((4, time)), np.zeros((4, time))
     for b in range(4):
         for t in range(time):
@@ -375,7 +382,7 @@ def test_distributional_losses_weigh_windows_and_report_their_errors(kind, time)
                 losses[b, t] = errors[b, t] = rlax.quantile_regression_loss(
                     own.quantiles, own.fractions, atoms[b, t], huber_param=1.0
                 )
-    data = fx.DistributionTargets(observation, action, atoms, probabilities, WEIGHT)
+    data = fx.data.DistributionTargets(observation, action, atoms, probabilities, WEIGHT)
     value, metrics = loss(agent, data, KEY)
     np.testing.assert_allclose(value, (losses * WEIGHT[:, None]).mean(), rtol=1e-4)
     np.testing.assert_allclose(metrics["priority"], mixed(errors), rtol=1e-4, atol=1e-6)
@@ -448,10 +455,10 @@ def test_describe_shows_how_windows_are_drawn(capsys):
 
 
 def test_a_priority_below_zero_counts_as_zero():
-    ring = Ring.empty(steps(0, 1), ROWS).add(steps(0, 1))
+    ring = RingBuffer.empty(steps(0, 1), ROWS).add(steps(0, 1))
     state = SAMPLING.added(SAMPLING.init(ring), ring, 1, 1)
     first = SAMPLING.draw(state, ring, 1, KEY, (1, BATCH)).first
-    taught = SAMPLING.learned(state, first, jnp.full((1, BATCH), -1.0))
+    taught = SAMPLING.update_priorities(state, first, jnp.full((1, BATCH), -1.0))
     np.testing.assert_allclose(taught.tree.at(first), 0.01**0.7, rtol=1e-5)
 
 

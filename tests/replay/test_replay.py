@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import lerax_fx as fx
-from lerax_fx.replay import Ring
+from lerax_fx._replay.buffer import RingBuffer
 
 KEY = jax.random.key(0)
 ROWS, ENVS = 6, 2
@@ -20,29 +20,29 @@ def steps(first, number, num_envs=ENVS):
     """Steps `first`, `first + 1`, ... of each environment; a reward says whose, and which."""
     reward = jnp.arange(num_envs)[:, None] * 1000.0 + first + jnp.arange(number)
     flags = jnp.zeros(reward.shape, bool)
-    return fx.Transitions(reward[..., None], reward.astype(int), reward, flags, flags, -reward)
+    return fx.data.Transitions(reward[..., None], reward.astype(int), reward, flags, flags, -reward)
 
 
 def filled(count):
-    ring = Ring.empty(steps(0, 1), ROWS)
+    ring = RingBuffer.empty(steps(0, 1), ROWS)
     for first in range(count):
         ring = ring.add(steps(first, 1))
     return ring
 
 
-add = jax.jit(Ring.add)
+add = jax.jit(RingBuffer.add)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from([1, 2, 3]), st.integers(1, 12), st.integers(0, 2**31), st.integers(1, 3))
 def test_a_ring_is_a_list_of_the_last_steps(number, times, seed, length):
-    ring, remembered = Ring.empty(steps(0, number), ROWS), []
+    ring, stored = RingBuffer.empty(steps(0, number), ROWS), []
     for time in range(times):
         ring = add(ring, steps(time * number, number))
-        remembered += range(time * number, (time + 1) * number)
-    remembered = remembered[-ROWS:]
-    assert int(ring.filled) == len(remembered)
-    if len(remembered) < length:
+        stored += range(time * number, (time + 1) * number)
+    stored = stored[-ROWS:]
+    assert int(ring.filled) == len(stored)
+    if len(stored) < length:
         return
     rewards = np.asarray(
         ring.take(
@@ -52,7 +52,7 @@ def test_a_ring_is_a_list_of_the_last_steps(number, times, seed, length):
     assert rewards.shape == (32, length)
     # One environment, one step after the other, all of them remembered.
     np.testing.assert_array_equal(np.diff(rewards), 1.0)
-    assert set(rewards.ravel() % 1000) <= set(remembered)
+    assert set(rewards.ravel() % 1000) <= set(stored)
 
 
 def test_all_fields_stay_together():
@@ -86,8 +86,8 @@ def test_a_ring_counts_no_further_than_its_rows():
 
 
 def test_a_ring_can_be_donated():
-    ring = Ring.empty(steps(0, 1), ROWS)
-    ring = jax.jit(Ring.add, donate_argnums=0)(ring, steps(0, 1))
+    ring = RingBuffer.empty(steps(0, 1), ROWS)
+    ring = jax.jit(RingBuffer.add, donate_argnums=0)(ring, steps(0, 1))
     assert int(ring.filled) == 1
 
 
@@ -115,7 +115,7 @@ def test_nothing_is_learned_before_the_warmup():
 def test_several_updates_are_one_after_another():
     counted = []
 
-    class Count(fx.Transform[fx.Transitions, fx.Transitions]):
+    class Count(fx.Transform[fx.data.Transitions, fx.data.Transitions]):
         def init(self, agent, data, key):
             return jnp.zeros((), int)
 
@@ -172,7 +172,7 @@ def test_a_ring_may_stand_within_chains():
 
 
 @fx.transform
-def spy(transitions: fx.Transitions) -> fx.Transitions:
+def spy(transitions: fx.data.Transitions) -> fx.data.Transitions:
     jax.debug.callback(lambda x: SEEN.append(np.asarray(x)), transitions.observation, ordered=True)
     return transitions
 
@@ -196,10 +196,10 @@ def test_a_whole_window_is_there_before_anything_is_learned():
 
 def test_transitions_are_the_steps_of_the_rollout():
     agent = fx.q_agent("CartPole-v1", key=KEY)
-    collect = fx.rollout(fx.TimeLimit("CartPole-v1", 7), num_envs=2, num_steps=60)
+    collect = fx.rollout(fx.envs.TimeLimit("CartPole-v1", 7), num_envs=2, num_steps=60)
     rollout = jax.jit(collect.update)(agent, collect.init(agent, lambda: None, KEY), None, KEY).out
     assert bool(rollout.truncated.any())
-    transitions = fx.Transitions.of(rollout)
+    transitions = fx.data.Transitions.of(rollout)
     assert transitions.weight is None
     for name in vars(transitions).keys() - {"weight"}:
         np.testing.assert_array_equal(getattr(transitions, name), getattr(rollout, name))

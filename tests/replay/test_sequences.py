@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import lerax_fx as fx
-from lerax_fx.replay import Ring
+from lerax_fx._replay.buffer import RingBuffer
 
 KEY = jax.random.key(0)
 ROWS, ENVS = 6, 2
 BATCH, TIME, ACTIONS = 3, 5, 4
-SPACES = (fx.Box(-1.0, 1.0, (2,)), fx.Discrete(ACTIONS))
-AGENT = fx.gru_q_agent(SPACES, key=KEY, width=6)
-OTHER = fx.gru_q_agent(SPACES, key=jax.random.key(1), width=6)
+SPACES = (fx.spaces.Box(-1.0, 1.0, (2,)), fx.spaces.Discrete(ACTIONS))
+AGENT = fx.agents.gru_q_agent(SPACES, key=KEY, width=6)
+OTHER = fx.agents.gru_q_agent(SPACES, key=jax.random.key(1), width=6)
 
 
 def transitions(seed, ends=0.3):
@@ -35,7 +35,7 @@ def transitions(seed, ends=0.3):
         rng.normal(size=(BATCH, TIME, 2)).astype(np.float32),
     )
     memory = rng.normal(size=(BATCH, 6)).astype(np.float32)
-    return fx.Transitions(*map(jnp.asarray, fields), memory=jnp.asarray(memory))
+    return fx.data.Transitions(*map(jnp.asarray, fields), memory=jnp.asarray(memory))
 
 
 @eqx.filter_jit
@@ -94,7 +94,9 @@ def test_the_loss_is_that_step_by_step():
     data = transitions(0)
     target = jnp.asarray(np.random.default_rng(1).normal(size=(BATCH, TIME)), jnp.float32)
     weight = jnp.asarray([1.0, 0.5, 0.1])
-    targets = fx.Targets(data.observation, data.action, target, weight, data.memory, data.resets)
+    targets = fx.data.Targets(
+        data.observation, data.action, target, weight, data.memory, data.resets
+    )
     rows = [step_by_step(AGENT, data, b) for b in range(BATCH)]
     taken = [[row[1][a] for row, a in zip(rows[b], data.action[b], strict=True)] for b in range(3)]
     errors = np.abs(np.asarray(taken) - target)
@@ -109,7 +111,7 @@ def test_gradients_go_back_through_memory():
     target = jnp.zeros((BATCH, TIME))
 
     def last_alone(observation):
-        targets = fx.Targets(
+        targets = fx.data.Targets(
             observation, data.action, target.at[:, -1].set(9.0), None, data.memory, data.resets
         )
         return fx.q_loss()(AGENT, targets, KEY)[0]
@@ -136,7 +138,7 @@ def counted(first, stride):
     """Steps whose reward says whose they are, and which; the memory is the first's."""
     reward = jnp.arange(ENVS)[:, None] * 1000.0 + first + jnp.arange(stride)
     flags = jnp.zeros(reward.shape, bool)
-    data = fx.Transitions(reward[..., None], reward.astype(int), reward, flags, flags, -reward)
+    data = fx.data.Transitions(reward[..., None], reward.astype(int), reward, flags, flags, -reward)
     return eqx.tree_at(lambda d: d.memory, data, reward[:, :1], is_leaf=lambda x: x is None)
 
 
@@ -144,7 +146,7 @@ def counted(first, stride):
 @pytest.mark.parametrize("sampling", [fx.uniform(), fx.prioritized()])
 def test_windows_begin_where_rollouts_did_with_what_was_remembered(stride, sampling):
     length, number = 3, 6000
-    ring = Ring.empty(counted(0, stride), ROWS)
+    ring = RingBuffer.empty(counted(0, stride), ROWS)
     state = sampling.init(ring)
     for time in range(5):
         ring = ring.add(counted(time * stride, stride))
@@ -165,8 +167,8 @@ def test_windows_begin_where_rollouts_did_with_what_was_remembered(stride, sampl
 
 def test_each_memory_is_the_one_after_the_step_before():
     """All the way from acting, over ends of episodes."""
-    agent = fx.gru_q_agent("CartPole-v1", key=KEY, width=4)
-    collect = fx.rollout(fx.TimeLimit("CartPole-v1", 5), num_envs=2, num_steps=1)
+    agent = fx.agents.gru_q_agent("CartPole-v1", key=KEY, width=4)
+    collect = fx.rollout(fx.envs.TimeLimit("CartPole-v1", 5), num_envs=2, num_steps=1)
     stage = fx.replay(fx.identity(), capacity=24, batch_size=4)
     train = fx.anakin_loop(fx.chain(collect, stage), 12)
     ring = train.step(train.init(agent, KEY), 12)[0].algorithm["replay"].ring
@@ -191,8 +193,8 @@ def test_an_agent_without_memory_stores_none():
 class Recall(fx.Env):
     """A cue is seen at first, then nothing; at the end the action has to be the cue."""
 
-    observation_space: fx.Space = fx.Box(-1.0, 1.0, (2,))
-    action_space: fx.Space = fx.Discrete(2)
+    observation_space: fx.spaces.Space = fx.spaces.Box(-1.0, 1.0, (2,))
+    action_space: fx.spaces.Space = fx.spaces.Discrete(2)
 
     def initial(self, *, key):
         return jax.random.bernoulli(key).astype(jnp.int32), jnp.zeros((), jnp.int32)
@@ -236,7 +238,7 @@ def test_a_recurrent_agent_learns_what_takes_memory():
         agent, _ = fx.anakin_loop(algorithm, 600)(agent, KEY)
         return fx.evaluate(Recall(), agent, KEY, num_episodes=64).episode_return.mean()
 
-    recurrent = fx.gru_q_agent(Recall(), key=KEY, width=16)
+    recurrent = fx.agents.gru_q_agent(Recall(), key=KEY, width=16)
     assert trained(recurrent) == 1.0
     assert trained(fx.q_agent(Recall(), key=KEY, widths=(16,))) < 0.8
 
@@ -245,7 +247,7 @@ def test_a_recurrent_agent_learns_what_takes_memory():
 
 
 def run(inner, agent=None, num_steps=2, **options):
-    agent = agent or fx.gru_q_agent("CartPole-v1", key=KEY, width=4)
+    agent = agent or fx.agents.gru_q_agent("CartPole-v1", key=KEY, width=4)
     stage = fx.replay(inner, **{"capacity": 40, "batch_size": 4, **options})
     collect = fx.rollout("CartPole-v1", num_envs=2, num_steps=num_steps)
     fx.anakin_loop(fx.chain(collect, stage), 2)(agent, KEY)
@@ -272,11 +274,11 @@ def test_an_agent_with_memory_learns_from_what_it_remembered():
     with pytest.raises(fx.WiringError, match="td_target: data: wanted data with the agent's"):
         stage.update(AGENT, stage.init(AGENT, lambda: None, KEY), forgotten, KEY)
     with pytest.raises(fx.WiringError, match="q_loss: data: wanted data with the agent's"):
-        fx.q_loss()(AGENT, fx.Targets(data.observation, data.action, data.reward), KEY)
+        fx.q_loss()(AGENT, fx.data.Targets(data.observation, data.action, data.reward), KEY)
 
 
 def test_an_agent_that_values_no_actions_is_refused():
-    agent = fx.gru_actor_critic("CartPole-v1", key=KEY, width=4)
+    agent = fx.agents.gru_actor_critic("CartPole-v1", key=KEY, width=4)
     with pytest.raises(fx.WiringError, match=r"td_target: agent: wanted.*fx\.gru_q_agent"):
         run(fx.td_target(), agent, length=2)
     output = agent.step(agent.initial_memory(), jnp.zeros(4), KEY)[1]
@@ -288,11 +290,11 @@ def test_a_memory_can_be_left_out():
     seen = []
 
     @fx.transform
-    def look(data: fx.Transitions) -> fx.Transitions:
+    def look(data: fx.data.Transitions) -> fx.data.Transitions:
         seen.append(data)
         return data
 
-    agent = fx.gru_q_agent("CartPole-v1", key=KEY, width=6)
+    agent = fx.agents.gru_q_agent("CartPole-v1", key=KEY, width=6)
     sizes = {"capacity": 12, "batch_size": 3, "length": 2, "memory": False}
     algorithm = fx.chain(
         fx.rollout("CartPole-v1", num_envs=2, num_steps=3), fx.replay(look(), **sizes)

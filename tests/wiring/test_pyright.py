@@ -27,13 +27,13 @@ train = fx.anakin_loop(fx.chain(collect, fx.gae(), learn), num_updates=1)
 
 
 @fx.transform
-def clip_reward(rollout: fx.Rollout, *, limit: fx.Positive = 1.0) -> fx.Rollout:
+def clip_reward(rollout: fx.data.Rollout, *, limit: fx.typing.Positive = 1.0) -> fx.data.Rollout:
     reward = rollout.reward.clip(-jnp.abs(limit), limit)
-    return fx.Rollout(**{**vars(rollout), "reward": reward})
+    return fx.data.Rollout(**{**vars(rollout), "reward": reward})
 
 
 @fx.transform
-def with_agent(agent: fx.AbstractActorCritic, data: fx.Estimates) -> fx.Estimates:
+def with_agent(agent: fx.agents.AbstractActorCritic, data: fx.data.Estimates) -> fx.data.Estimates:
     return data
 """
 
@@ -71,7 +71,7 @@ fx.anakin_loop(
     ),
     "plain function as a stage": (
         """
-def plain_function(rollout: fx.Rollout) -> fx.Rollout:
+def plain_function(rollout: fx.data.Rollout) -> fx.data.Rollout:
     return rollout
 
 fx.chain(collect, plain_function)  # wrong
@@ -105,8 +105,8 @@ fx.gae(
     ),
     "agent without step": (
         """
-class WithoutStep(fx.AbstractActorCritic):
-    def initial_memory(self) -> fx.Tree:
+class WithoutStep(fx.agents.AbstractActorCritic):
+    def initial_memory(self) -> fx.typing.Tree:
         return AGENT.initial_memory()
 
 WithoutStep()  # wrong
@@ -115,11 +115,16 @@ WithoutStep()  # wrong
     ),
     "agent whose step gives an output alone": (
         """
-class NoMemory(fx.AbstractActorCritic):
-    def initial_memory(self) -> fx.Tree:
+class NoMemory(fx.agents.AbstractActorCritic):
+    def initial_memory(self) -> fx.typing.Tree:
         return AGENT.initial_memory()
 
-    def step(self, memory: fx.Tree, observation: fx.Tree, key: fx.Key):  # wrong
+    def step(  # wrong
+        self,
+        memory: fx.typing.Tree,
+        observation: fx.typing.Tree,
+        key: fx.typing.Key,
+    ):
         return AGENT.step(memory, observation, key)[1]
 """,
         "reportIncompatibleMethodOverride",
@@ -127,18 +132,24 @@ class NoMemory(fx.AbstractActorCritic):
     "transform that gives another type than it declares": (
         """
 @fx.transform
-def promises_estimates(rollout: fx.Rollout) -> fx.Estimates:
+def promises_estimates(rollout: fx.data.Rollout) -> fx.data.Estimates:
     return rollout  # wrong
 """,
         "reportReturnType",
     ),
     "update that returns no step": (
         """
-class NoStep(fx.Transform[fx.Rollout, fx.Rollout]):
-    def init(self, agent: fx.Tree, key: fx.Key) -> fx.Tree:
+class NoStep(fx.Transform[fx.data.Rollout, fx.data.Rollout]):
+    def init(self, agent: fx.typing.Tree, key: fx.typing.Key) -> fx.typing.Tree:
         return ()
 
-    def update(self, agent: fx.Tree, state: fx.Tree, data: fx.Rollout, key: fx.Key):  # wrong
+    def update(  # wrong
+        self,
+        agent: fx.typing.Tree,
+        state: fx.typing.Tree,
+        data: fx.data.Rollout,
+        key: fx.typing.Key,
+    ):
         return data
 """,
         "reportIncompatibleMethodOverride",
@@ -196,8 +207,8 @@ fx.chain(data, fx.chain(fx.gae(), learn))  # wrong
     ),
     "term for another type of data than its evaluation's": (
         """
-@fx.loss_term(fx.forward)  # wrong
-def first_reward(evaluation: fx.PolicyOutput, data: fx.Rollout) -> fx.Scalar:
+@fx.loss_term(fx.losses.forward)  # wrong
+def first_reward(evaluation: fx.losses.PolicyOutput, data: fx.data.Rollout) -> fx.typing.Scalar:
     return data.reward[0]
 """,
         "reportArgumentType",
@@ -239,8 +250,14 @@ fx.chain(collect, fx.gae(), batches)  # wrong
     ),
     "stage without init": (
         """
-class WithoutInit(fx.Transform[fx.Rollout, fx.Rollout]):
-    def update(self, agent: fx.Tree, state: fx.Tree, data: fx.Rollout, key: fx.Key):
+class WithoutInit(fx.Transform[fx.data.Rollout, fx.data.Rollout]):
+    def update(
+        self,
+        agent: fx.typing.Tree,
+        state: fx.typing.Tree,
+        data: fx.data.Rollout,
+        key: fx.typing.Key,
+    ):
         return fx.Step(agent, state, data)
 
 WithoutInit()  # wrong
@@ -249,13 +266,17 @@ WithoutInit()  # wrong
     ),
     "step that holds another type than it declares": (
         """
-class NoEstimates(fx.Transform[fx.Rollout, fx.Estimates]):
-    def init(self, agent: fx.Tree, key: fx.Key) -> fx.Tree:
+class NoEstimates(fx.Transform[fx.data.Rollout, fx.data.Estimates]):
+    def init(self, agent: fx.typing.Tree, key: fx.typing.Key) -> fx.typing.Tree:
         return ()
 
     def update(
-        self, agent: fx.Tree, state: fx.Tree, data: fx.Rollout, key: fx.Key
-    ) -> fx.Step[fx.Estimates]:
+        self,
+        agent: fx.typing.Tree,
+        state: fx.typing.Tree,
+        data: fx.data.Rollout,
+        key: fx.typing.Key,
+    ) -> fx.Step[fx.data.Estimates]:
         return fx.Step(agent, state, data)  # wrong
 """,
         "reportReturnType",
@@ -282,8 +303,8 @@ class NoEstimates(fx.Transform[fx.Rollout, fx.Estimates]):
     ),
     "loss term of another evaluation": (
         """
-@fx.loss_term(fx.forward)  # wrong
-def term(evaluation: fx.Rollout, data: fx.Estimates) -> fx.Scalar:
+@fx.loss_term(fx.losses.forward)  # wrong
+def term(evaluation: fx.data.Rollout, data: fx.data.Estimates) -> fx.typing.Scalar:
     return data.target.mean()
 """,
         "reportArgumentType",
@@ -308,15 +329,15 @@ algorithm = fx.chain(
     fx.every(2, learn),
     fx.repeat(2, learn),
 )
-assert_type(algorithm, fx.Chain[None, fx.Estimates])
+assert_type(algorithm, fx.Chain[None, fx.data.Estimates])
 """,
     "nested chains": """
 from typing import assert_type
 
 data = fx.chain(collect, fx.chain(clip_reward(), fx.chain(), fx.gae()))
 algorithm = fx.chain(data, fx.chain(fx.chain(learn), fx.normalize_advantage()))
-assert_type(data, fx.Chain[None, fx.Estimates])
-assert_type(algorithm, fx.Chain[None, fx.Estimates])
+assert_type(data, fx.Chain[None, fx.data.Estimates])
+assert_type(algorithm, fx.Chain[None, fx.data.Estimates])
 """,
     "minibatch, repeat and every around stages": """
 from typing import assert_type
@@ -324,7 +345,7 @@ from typing import assert_type
 inner = fx.chain(fx.normalize_advantage(), fx.every(2, learn))
 batches = fx.minibatch(fx.repeat(2, inner), num_epochs=4, num_minibatches=2)
 algorithm = fx.chain(fx.repeat(2, collect), fx.every(3, clip_reward()), fx.gae(), batches)
-assert_type(algorithm, fx.Chain[None, fx.Estimates])
+assert_type(algorithm, fx.Chain[None, fx.data.Estimates])
 """,
     "stages with names": """
 algorithm = fx.chain(collect, advantage=fx.vtrace(), learn=learn)
@@ -335,45 +356,55 @@ fx.anakin_loop(swapped, num_updates=1)(AGENT, KEY)
     "a stage with a state": """
 from typing import assert_type
 
-class Count(fx.Transform[fx.Estimates, fx.Estimates]):
-    def init(self, agent: fx.Tree, key: fx.Key) -> fx.Count:
+class Count(fx.Transform[fx.data.Estimates, fx.data.Estimates]):
+    def init(self, agent: fx.typing.Tree, key: fx.typing.Key) -> fx.typing.Count:
         return jnp.zeros((), int)
 
     def update(
-        self, agent: fx.Tree, state: fx.Count, data: fx.Estimates, key: fx.Key
-    ) -> fx.Step[fx.Estimates]:
+        self,
+        agent: fx.typing.Tree,
+        state: fx.typing.Count,
+        data: fx.data.Estimates,
+        key: fx.typing.Key,
+    ) -> fx.Step[fx.data.Estimates]:
         return fx.Step(agent, state + 1, data, {"count": state})
 
-assert_type(fx.chain(collect, fx.gae(), Count()), fx.Chain[None, fx.Estimates])
+assert_type(fx.chain(collect, fx.gae(), Count()), fx.Chain[None, fx.data.Estimates])
 """,
     "a sum of losses": """
 from typing import assert_type
 
-@fx.loss_term(fx.forward)
+@fx.loss_term(fx.losses.forward)
 def drift(
-    evaluation: fx.PolicyOutput, data: fx.Estimates, *, power: int = 2
-) -> tuple[fx.Scalar, fx.Metrics]:
+    evaluation: fx.losses.PolicyOutput, data: fx.data.Estimates, *, power: int = 2
+) -> tuple[fx.typing.Scalar, fx.typing.Metrics]:
     change = evaluation.value - data.rollout.value
     return (change**power).mean(), {"change": change.mean()}
 
 loss = fx.policy_gradient() + 0.5 * fx.value_loss() - fx.entropy() * 0.01 + drift(power=4)
-assert_type(loss, fx.Loss[fx.Estimates])
+assert_type(loss, fx.losses.Loss[fx.data.Estimates])
 fx.chain(collect, fx.gae(), fx.minimize(loss, optax.adam(1e-3)))
 """,
     "an agent of one's own": """
-class Doubled(fx.AbstractActorCritic):
-    inner: fx.AbstractActorCritic
+class Doubled(fx.agents.AbstractActorCritic):
+    inner: fx.agents.AbstractActorCritic
 
-    def initial_memory(self) -> fx.Tree:
+    def initial_memory(self) -> fx.typing.Tree:
         return self.inner.initial_memory()
 
-    def step(self, memory: fx.Tree, observation: fx.Tree, key: fx.Key):
+    def step(self, memory: fx.typing.Tree, observation: fx.typing.Tree, key: fx.typing.Key):
         memory, output = self.inner.step(memory, observation, key)
-        return memory, fx.Output(output.distribution, 2 * output.value)
+        return memory, fx.agents.Output(output.distribution, 2 * output.value)
 
-    def unroll(self, memory: fx.Tree, observations: fx.Tree, resets: Array, key: fx.Key):
+    def unroll(
+        self,
+        memory: fx.typing.Tree,
+        observations: fx.typing.Tree,
+        resets: Array,
+        key: fx.typing.Key,
+    ):
         memory, output = self.inner.unroll(memory, observations, resets, key)
-        return memory, fx.Output(output.distribution, 2 * output.value)
+        return memory, fx.agents.Output(output.distribution, 2 * output.value)
 
 agent, metrics = train(Doubled(AGENT), KEY)
 agent.inner.initial_memory()

@@ -35,7 +35,7 @@ def train(*stages, agent=AGENT, key=KEY):
 class Wrapped(eqx.Module):
     """An agent around another, to be got wrong."""
 
-    inner: fx.AbstractActorCritic
+    inner: fx.agents.AbstractActorCritic
 
     def initial_memory(self):
         return self.inner.initial_memory()
@@ -66,7 +66,7 @@ class ThreeThings(Wrapped):
 class WithoutDistribution(Wrapped):
     def step(self, memory, observation, key):
         memory, output = self.inner.step(memory, observation, key)
-        return memory, fx.Output(output.distribution.logits, output.value)
+        return memory, fx.agents.Output(output.distribution.logits, output.value)
 
 
 class Opaque:
@@ -80,13 +80,13 @@ class Opaque:
 class WithOpaque(Wrapped):
     def step(self, memory, observation, key):
         memory, output = self.inner.step(memory, observation, key)
-        return memory, fx.Output(Opaque(output.distribution), output.value)
+        return memory, fx.agents.Output(Opaque(output.distribution), output.value)
 
 
 class BatchedValue(Wrapped):
     def step(self, memory, observation, key):
         memory, output = self.inner.step(memory, observation, key)
-        return memory, fx.Output(output.distribution, output.value[None])
+        return memory, fx.agents.Output(output.distribution, output.value[None])
 
 
 class OneValue(Wrapped):
@@ -117,7 +117,7 @@ class GrowingMemory(Wrapped):
 
 
 @fx.transform
-def promises_estimates(rollout: fx.Rollout) -> fx.Estimates:
+def promises_estimates(rollout: fx.data.Rollout) -> fx.data.Estimates:
     return rollout
 
 
@@ -125,12 +125,12 @@ def plain_function(rollout):
     return rollout
 
 
-@fx.loss_term(fx.forward)
-def unreduced(evaluation: fx.PolicyOutput, data: fx.Estimates) -> fx.Scalar:
+@fx.loss_term(fx.losses.forward)
+def unreduced(evaluation: fx.losses.PolicyOutput, data: fx.data.Estimates) -> fx.typing.Scalar:
     return evaluation.value - data.target
 
 
-class NoStep(fx.Transform[fx.Rollout, fx.Rollout]):
+class NoStep(fx.Transform[fx.data.Rollout, fx.data.Rollout]):
     def init(self, agent, data, key):
         return ()
 
@@ -177,7 +177,9 @@ WRONG = {
     "continuous agent, discrete environment": (
         lambda: train(
             collect(),
-            agent=fx.mlp_actor_critic((ENV.observation_space, fx.Box(-1, 1, (1,))), key=KEY),
+            agent=fx.agents.mlp_actor_critic(
+                (ENV.observation_space, fx.spaces.Box(-1, 1, (1,))), key=KEY
+            ),
         ),
         fx.WiringError,
         r"rollout: agent: actions: wanted actions of CartPole-v1's Discrete\(2\).*fx\.actor_critic",
@@ -185,7 +187,9 @@ WRONG = {
     "discrete agent, continuous environment": (
         lambda: train(
             collect("Pendulum-v1"),
-            agent=fx.mlp_actor_critic((PENDULUM.observation_space, fx.Discrete(2)), key=KEY),
+            agent=fx.agents.mlp_actor_critic(
+                (PENDULUM.observation_space, fx.spaces.Discrete(2)), key=KEY
+            ),
         ),
         fx.WiringError,
         r"rollout: agent: actions: wanted actions of Pendulum-v1",
@@ -205,7 +209,7 @@ WRONG = {
             collect(),
             fx.gae(),
             fx.minibatch(learn(), num_epochs=1, num_minibatches=4),
-            agent=fx.gru_actor_critic(ENV, key=KEY, width=4),
+            agent=fx.agents.gru_actor_critic(ENV, key=KEY, width=4),
         ),
         fx.WiringError,
         r"num_minibatches: wanted a divisor of the 2 rows.*got 4",
@@ -261,7 +265,7 @@ WRONG = {
         r"policy loss: agent: unroll: wanted outputs whose arrays begin with the axis of time",
     ),
     "agent whose unroll ignores resets": (
-        lambda: fx.check_agent(NoResets(fx.gru_actor_critic(ENV, key=KEY, width=4)), ENV),
+        lambda: fx.check_agent(NoResets(fx.agents.gru_actor_critic(ENV, key=KEY, width=4)), ENV),
         fx.WiringError,
         r"check_agent: agent: unroll: memory: wanted what repeated steps give.*resets",
     ),
@@ -273,7 +277,7 @@ WRONG = {
     "Q-learning of an actor-critic": (
         lambda: fx.q_loss()(
             AGENT,
-            fx.Targets(jnp.zeros((2, 3, 4)), jnp.zeros((2, 3), int), jnp.zeros((2, 3))),
+            fx.data.Targets(jnp.zeros((2, 3, 4)), jnp.zeros((2, 3), int), jnp.zeros((2, 3))),
             KEY,
         ),
         fx.WiringError,
@@ -297,7 +301,9 @@ WRONG = {
     "a distribution over fewer actions than there are": (
         lambda: train(
             collect("Acrobot-v1"),
-            agent=fx.mlp_actor_critic((ACROBOT.observation_space, fx.Discrete(2)), key=KEY),
+            agent=fx.agents.mlp_actor_critic(
+                (ACROBOT.observation_space, fx.spaces.Discrete(2)), key=KEY
+            ),
         ),
         fx.WiringError,
         r"rollout: agent: actions: wanted a distribution over Acrobot-v1's 3 actions.*over 2",
@@ -323,11 +329,11 @@ WRONG = {
     "values of actions that are real numbers": (
         lambda: fx.q_loss()(
             fx.q_agent(ENV, key=KEY),
-            fx.Targets(jnp.zeros((2, 3, 4)), jnp.zeros((2, 3, 1)), jnp.zeros((2, 3))),
+            fx.data.Targets(jnp.zeros((2, 3, 4)), jnp.zeros((2, 3, 1)), jnp.zeros((2, 3))),
             KEY,
         ),
         fx.WiringError,
-        r"q_loss: data: action: wanted discrete actions.*critic_loss",
+        r"q_loss: data: action: wanted discrete actions.*q_critic_loss",
     ),
     "a flag that is a word": (
         lambda: fx.q_agent(ENV, key=KEY, dueling="yes"),

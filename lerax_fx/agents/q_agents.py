@@ -1,0 +1,286 @@
+"""Q agents: greedy in discrete action values, also recurrent and distributional."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, final
+
+import distrax
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from lerax_fx._core.bounds import check_count, check_counts, check_flag
+from lerax_fx.agents.encoding import Encoding, network_for, torso_for
+from lerax_fx.agents.networks import GRU, Activation, Linear, orthogonal
+from lerax_fx.agents.protocols import (
+    AbstractActorCritic,
+    AbstractFeedforward,
+    DistributionalQOutput,
+    QOutput,
+    greedy_output,
+)
+from lerax_fx.agents.returns import CategoricalReturns, QuantileReturns, Returns
+from lerax_fx.envs.registry import spaces_of
+from lerax_fx.errors import HyperparameterError, WiringError, format_error
+from lerax_fx.spaces import Discrete, Space
+from lerax_fx.typing import Key, Tree
+
+
+@final
+class QAgent(AbstractFeedforward):
+    """A Q-network with the greedy policy.
+
+    - `encoding`: of observations as floats.
+    - `network`: a module from the encoded observation to a number for each action; if
+      `dueling`, to one for each action and one more.
+    - `num_actions`: how many there are.
+    - `dueling`: whether these are advantages and the observation's value, as in Wang et al.
+      2016, "Dueling Network Architectures for Deep Reinforcement Learning", eq. 9.
+    """
+
+    encoding: Encoding
+    network: Callable[..., Any]
+    num_actions: int = eqx.field(static=True)
+    dueling: bool = eqx.field(static=True, default=False)
+
+    def output(self, observation: Tree, key: Key) -> QOutput:
+        del key
+        return greedy_output(self._q_values(self.network(self.encoding(observation))))
+
+    def _q_values(self, outputs: Float[Array, " outputs"]) -> Float[Array, "{self.num_actions}"]:
+        if not self.dueling:
+            return outputs
+        advantages = outputs[1:]
+        return outputs[0] + advantages - advantages.mean()
+
+
+@final
+class RecurrentQAgent(AbstractActorCritic):
+    """Features of the observation go through a GRU, whose hidden state gives the Q-values. Its
+    policy is greedy.
+
+    - `encoding`: of observations as floats.
+    - `torso`: a module from the encoded observation to features.
+    - `gru`: the hidden state is a vector that starts at zero.
+    - `head`: a module from the hidden state to a number for each action.
+    - `num_actions`: how many there are.
+    """
+
+    encoding: Encoding
+    torso: Callable[..., Any]
+    gru: GRU
+    head: Callable[..., Any]
+    num_actions: int = eqx.field(static=True)
+
+    def initial_memory(self) -> Float[Array, " size"]:
+        return self.gru.initial_memory()
+
+    def step(
+        self, memory: Float[Array, " size"], observation: Tree, key: Key
+    ) -> tuple[Float[Array, " size"], QOutput]:
+        del key
+        memory = self.gru.advance(memory, self._drive(observation))
+        return memory, greedy_output(self._q_values(memory))
+
+    def unroll(
+        self,
+        memory: Float[Array, " size"],
+        observations: Tree,
+        resets: Bool[Array, " time"],
+        key: Key,
+    ) -> tuple[Float[Array, " size"], QOutput]:
+        del key
+        drives = jax.vmap(self._drive)(observations)
+        memory, memories = self.gru.unroll(memory, drives, resets)
+        return memory, jax.vmap(lambda memory: greedy_output(self._q_values(memory)))(memories)
+
+    def _drive(self, observation: Tree) -> Float[Array, " gates"]:
+        return self.gru.drive(self.torso(self.encoding(observation)))
+
+    def _q_values(self, memory: Float[Array, " size"]) -> Float[Array, "{self.num_actions}"]:
+        return self.head(memory)
+
+
+@final
+class DistributionalQAgent(AbstractFeedforward):
+    """A network of distributions of the return, whose policy takes the action of the highest
+    mean. Where only means count, it is a Q-network.
+
+    - `encoding`: of observations as floats.
+    - `network`: a module from the encoded observation to `num_actions * num_atoms` numbers.
+    - `num_actions`, `num_atoms`: how many there are.
+    - `support`: the lowest and the highest atom, if the network gives the logits of fixed
+      ones; `None` if it gives quantiles. It is structure: an optimiser that decays weights
+      must not move it.
+    """
+
+    encoding: Encoding
+    network: Callable[..., Any]
+    num_actions: int = eqx.field(static=True)
+    num_atoms: int = eqx.field(static=True)
+    support: tuple[float, float] | None = eqx.field(static=True, default=None)
+
+    def output(self, observation: Tree, key: Key) -> DistributionalQOutput:
+        del key
+        returns = self._returns(self.network(self.encoding(observation)))
+        q_values = returns.mean
+        greedy = distrax.Greedy(q_values, dtype=np.int32)
+        return DistributionalQOutput(greedy, q_values.max(), q_values, returns)
+
+    def _returns(self, outputs: Float[Array, "{self.num_actions*self.num_atoms}"]) -> Returns:
+        numbers = outputs.reshape(self.num_actions, self.num_atoms)
+        if self.support is None:
+            return QuantileReturns(numbers)
+        return CategoricalReturns(numbers, self.support)
+
+
+def q_agent(
+    env: Any,
+    *,
+    key: Key,
+    widths: Sequence[int] = (120, 84),
+    activation: Activation = "relu",
+    dueling: bool = False,
+    layer_norm: bool = False,
+) -> QAgent:
+    """A multilayer perceptron that gives each action's value; for images, behind a
+    convolution as in [`cnn_actor_critic`][lerax_fx.agents.cnn_actor_critic].
+
+    With the defaults, the network of CleanRL's and PureJaxRL's DQN.
+
+    **Arguments:**
+
+    - `env`, `activation`: as in [`mlp_actor_critic`][lerax_fx.agents.mlp_actor_critic].
+    - `widths`: of the hidden layers.
+    - `dueling`: whether value and advantages have separate streams (Wang et al. 2016).
+    - `layer_norm`: whether hidden layers are normalised before they are activated, which
+      lets values be learnt without a target network (Gallici et al. 2024).
+
+    **Raises:** `WiringError` if actions are not `Discrete`, or for observations that it has
+    no network for; `HyperparameterError` for an unknown activation or a size below 1.
+    """
+    where = "q_agent"
+    observations, actions = spaces_of(env)
+    num_actions = _num_actions(where, actions)
+    dueling = check_flag(f"{where}: dueling", dueling)
+    layer_norm = check_flag(f"{where}: layer_norm", layer_norm)
+    sizes = (*check_counts(f"{where}: widths", widths), num_actions + dueling)
+    encoding, network = network_for(
+        where, observations, sizes, activation, key, layer_norm=layer_norm
+    )
+    return QAgent(encoding, network, num_actions, dueling)
+
+
+def gru_q_agent(
+    env: Any,
+    *,
+    key: Key,
+    width: int = 64,
+    depth: int = 1,
+    activation: Activation = "relu",
+) -> RecurrentQAgent:
+    """An encoder, a gated recurrent unit, and each action's value, linear in its memory: the
+    recurrent Q-network of Hausknecht & Stone 2015, "Deep Recurrent Q-Learning for Partially
+    Observable MDPs".
+
+    **Arguments:** as in [`gru_actor_critic`][lerax_fx.agents.gru_actor_critic].
+
+    **Raises:** as [`q_agent`][lerax_fx.q_agent] does.
+    """
+    where = "gru_q_agent"
+    observations, actions = spaces_of(env)
+    num_actions = _num_actions(where, actions)
+    torso_key, gru_key, head_key = jax.random.split(key, 3)
+    encoding, torso = torso_for(where, observations, width, depth, activation, torso_key)
+    head = Linear(orthogonal(head_key, width, num_actions, 1.0))
+    return RecurrentQAgent(encoding, torso, GRU(width, width, key=gru_key), head, num_actions)
+
+
+def categorical_q_agent(
+    env: Any,
+    *,
+    key: Key,
+    num_atoms: int = 51,
+    low: float = -10.0,
+    high: float = 10.0,
+    widths: Sequence[int] = (120, 84),
+    activation: Activation = "relu",
+) -> DistributionalQAgent:
+    """As [`q_agent`][lerax_fx.q_agent], with a distribution of each action's return over fixed
+    atoms: Bellemare et al. 2017, "A Distributional Perspective on Reinforcement Learning",
+    section 4.
+
+    **Arguments:**
+
+    - `num_atoms`: how many, evenly spaced; at least 2. By default, atoms are the paper's.
+    - `low`, `high`: the lowest and the highest discounted return that can be told.
+    - `env`, `widths`, `activation`: as for `q_agent`.
+
+    **Raises:** as `q_agent` does, and `HyperparameterError` if `low` is not below `high`.
+    """
+    where = "categorical_q_agent"
+    num_atoms = check_count(f"{where}: num_atoms", num_atoms, at_least=2)
+    if not -math.inf < low < high < math.inf:
+        raise HyperparameterError(
+            format_error(
+                f"{where}: low",
+                wanted="a finite number below high",
+                got=f"low={low}, high={high}",
+                fix="Bound the discounted return: the largest reward / (1 - discount) does.",
+            )
+        )
+    support = float(low), float(high)
+    return _distributional(where, env, key, num_atoms, support, widths, activation)
+
+
+def quantile_q_agent(
+    env: Any,
+    *,
+    key: Key,
+    num_quantiles: int = 200,
+    widths: Sequence[int] = (120, 84),
+    activation: Activation = "relu",
+) -> DistributionalQAgent:
+    """As [`q_agent`][lerax_fx.q_agent], with quantiles of each action's return: Dabney et al.
+    2018, "Distributional Reinforcement Learning with Quantile Regression".
+
+    **Arguments:**
+
+    - `num_quantiles`: how many, each of the same probability; by default, the paper's.
+    - `env`, `widths`, `activation`: as for `q_agent`.
+
+    **Raises:** as `q_agent` does.
+    """
+    where = "quantile_q_agent"
+    num_quantiles = check_count(f"{where}: num_quantiles", num_quantiles)
+    return _distributional(where, env, key, num_quantiles, None, widths, activation)
+
+
+def _distributional(
+    where: str,
+    env: Any,
+    key: Key,
+    num_atoms: int,
+    support: tuple[float, float] | None,
+    widths: Sequence[int],
+    activation: Activation,
+) -> DistributionalQAgent:
+    observations, actions = spaces_of(env)
+    num_actions = _num_actions(where, actions)
+    sizes = (*check_counts(f"{where}: widths", widths), num_actions * num_atoms)
+    encoding, network = network_for(where, observations, sizes, activation, key)
+    return DistributionalQAgent(encoding, network, num_actions, num_atoms, support)
+
+
+def _num_actions(where: str, actions: Space) -> int:
+    if isinstance(actions, Discrete):
+        return actions.n
+    raise WiringError(
+        format_error(
+            f"{where}: actions",
+            wanted="a Discrete space: a value for each action",
+            got=f"{actions!r}",
+            fix="Pick an environment with discrete actions, or an algorithm for real ones.",
+        )
+    )

@@ -1,0 +1,275 @@
+"""The data that stages pass on: rollouts, estimates, transitions and targets."""
+
+from typing import Any, final
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, ScalarLike
+
+from lerax_fx._core.arrays import check_leading_axes
+from lerax_fx._core.checked import Checked
+from lerax_fx._core.wiring import register_producer
+from lerax_fx.typing import Tree
+
+
+@final
+class Timed(eqx.Module):
+    """An observation, and how long ago the one before it was: `dt`, in the environment's
+    units of time; 0 at an episode's start.
+    """
+
+    value: Tree
+    dt: Float[Array, "*batch"]
+
+
+register_producer("Rollout", "fx.rollout(...)")
+
+
+@final
+class Rollout(Checked):
+    """Trajectories: one, or a batch of them; time is the last of the leading axes.
+
+    - `observation`, `action`, `reward`: what was seen, done, and earned for it.
+    - `terminated`: whether the action ended the episode for good: nothing follows, and
+      nothing is bootstrapped from.
+    - `truncated`: whether the episode was cut (a time limit): what would have followed is
+      bootstrapped from. Both end an episode.
+    - `next_observation`: what the action led to, before any reset.
+    - `log_prob`: of the action, under the policy that took it.
+    - `value`: the agent's estimate at `observation`.
+    - `next_value`: its estimate at `next_observation`; 0 where terminated.
+    - `memory`: the agent's memory before the first step of each trajectory, without a time
+      axis; it has no leaves for an agent without memory.
+
+    **Raises:** `WiringError` if an observation or action does not begin with the reward's
+    axes.
+    """
+
+    observation: Tree
+    action: Tree
+    reward: Float[Array, "*batch time"]
+    terminated: Bool[Array, "*batch time"]
+    truncated: Bool[Array, "*batch time"]
+    next_observation: Tree
+    log_prob: Float[Array, "*batch time"]
+    value: Float[Array, "*batch time"]
+    next_value: Float[Array, "*batch time"]
+    memory: Tree = None
+
+    def __check_init__(self) -> None:
+        fields = {
+            "observation": self.observation,
+            "action": self.action,
+            "next_observation": self.next_observation,
+        }
+        check_leading_axes("Rollout", self.reward.shape, fields)
+
+    @property
+    def done(self) -> Bool[Array, "*batch time"]:
+        """Whether the action ended the episode, one way or the other."""
+        return self.terminated | self.truncated
+
+    @property
+    def resets(self) -> Bool[Array, "*batch time"]:
+        """Whether an observation begins an episode, so that the hidden state is reset before it.
+
+        The first of a trajectory never does: `memory` was reset where it had to be.
+        """
+        done = self.done
+        return jnp.concatenate([jnp.zeros_like(done[..., :1]), done[..., :-1]], axis=-1)
+
+
+register_producer("Estimates", "fx.gae(...), or another estimator,")
+
+
+@final
+class Estimates(Checked):
+    """A rollout, the advantage of each action in it, and the target for each value.
+
+    - `rollout`: what it was estimated from.
+    - `advantage`: how much better the action was than the policy's average.
+    - `target`: an estimate of the return from `rollout.observation` on, for the value
+      function to learn.
+    """
+
+    rollout: Rollout
+    advantage: Float[Array, "*batch time"]
+    target: Float[Array, "*batch time"]
+
+    def __check_init__(self) -> None:
+        _of_one_shape(self.rollout.reward, self.advantage, self.target)
+
+
+def _of_one_shape(
+    reward: Float[Array, "*batch time"],
+    advantage: Float[Array, "*batch time"],
+    target: Float[Array, "*batch time"],
+) -> None:
+    """Checked where the type checks are on."""
+    del reward, advantage, target
+
+
+register_producer("Transitions", "fx.replay(...), around this stage,")
+
+
+@final
+class Transitions(Checked):
+    """Transitions from any behaviour policy, as pieces of trajectories; time is the last of the
+    leading axes.
+
+    - `observation`, `action`, `reward`: what was seen, done, and earned for it.
+    - `terminated`: whether the action ended the episode for good: nothing follows, and
+      nothing is bootstrapped from.
+    - `truncated`: whether the episode was cut (a time limit): what would have followed is
+      bootstrapped from. Both end an episode.
+    - `next_observation`: what the action led to, before any reset.
+    - `weight`: how much each piece is to count in a loss, if they do not count equally: no time
+      axis, and `None` otherwise. Stages give it on; losses report priorities where it is there.
+
+    - `memory`: the agent's before the first step of each piece, without a time axis; it has no
+      leaves for an agent without memory.
+    - `priority`: of each trajectory, for a replay that samples by priorities: set by the stage that
+      learns from the data.
+
+    **Raises:** `WiringError` if an observation or action does not begin with the reward's
+    axes.
+    """
+
+    observation: Tree
+    action: Tree
+    reward: Float[Array, "*batch time"]
+    terminated: Bool[Array, "*batch time"]
+    truncated: Bool[Array, "*batch time"]
+    next_observation: Tree
+    weight: Float[Array, "*batch"] | None = None
+    memory: Tree = None
+    priority: Float[Array, "*batch"] | None = None
+
+    def __check_init__(self) -> None:
+        fields = {
+            "observation": self.observation,
+            "action": self.action,
+            "next_observation": self.next_observation,
+        }
+        check_leading_axes("Transitions", self.reward.shape, fields)
+
+    @staticmethod
+    def of(rollout: Rollout) -> "Transitions":
+        """A rollout without log-probabilities and values."""
+        return Transitions(
+            rollout.observation,
+            rollout.action,
+            rollout.reward,
+            rollout.terminated,
+            rollout.truncated,
+            rollout.next_observation,
+            memory=rollout.memory,
+        )
+
+    @property
+    def without_memory(self) -> "Transitions":
+        """The steps alone."""
+        # Not made anew, for it may hold shapes instead of arrays.
+        return eqx.tree_at(lambda data: data.memory, self, None, is_leaf=lambda x: x is None)
+
+    @property
+    def done(self) -> Bool[Array, "*batch time"]:
+        """Whether the action ended the episode, one way or the other."""
+        return self.terminated | self.truncated
+
+    @property
+    def resets(self) -> Bool[Array, "*batch time"]:
+        """Whether an observation begins an episode; the first of a piece never does: its
+        `memory` was reset where it had to be.
+        """
+        done = self.done
+        return jnp.concatenate([jnp.zeros_like(done[..., :1]), done[..., :-1]], axis=-1)
+
+
+register_producer("Targets", "fx.td_target(...), fx.q_lambda_returns(...) or another target")
+
+
+@final
+class Targets(Checked):
+    """Value targets.
+
+    - `observation`, `action`: what is valued.
+    - `target`: an estimate of the return from there on.
+    - `weight`: of each trajectory, as in [`Transitions`][lerax_fx.data.Transitions].
+    - `memory`, `resets`: for a recurrent agent, its hidden state before the first step of
+      each trajectory, and whether an observation begins an episode (`None` if none does).
+    - `priority`: of each trajectory, for a replay that samples by priorities: set by the stage that
+      learns from the data.
+
+    **Raises:** `WiringError` if an observation or action does not begin with the target's
+    axes.
+    """
+
+    observation: Tree
+    action: Tree
+    target: Float[Array, "*batch time"]
+    weight: Float[Array, "*batch"] | None = None
+    memory: Tree = None
+    resets: Bool[Array, "*batch time"] | None = None
+    priority: Float[Array, "*batch"] | None = None
+
+    def __check_init__(self) -> None:
+        fields = {"observation": self.observation, "action": self.action}
+        check_leading_axes("Targets", self.target.shape, fields)
+
+
+register_producer("DistributionTargets", "fx.distributional_td_target(...)")
+
+
+@final
+class DistributionTargets(eqx.Module):
+    """Targets of return distributions.
+
+    - `observation`, `action`: what is valued.
+    - `atoms`, `probabilities`: an estimate of how the return from there on is distributed.
+    - `weight`, `priority`: of each trajectory, as in [`Transitions`][lerax_fx.data.Transitions].
+    - `memory`, `resets`: as in [`Targets`][lerax_fx.data.Targets].
+
+    **Raises:** `WiringError` if an observation or action does not begin with the axes that
+    the atoms have before their last.
+    """
+
+    observation: Tree
+    action: Tree
+    atoms: Float[Array, "*batch time atoms"]
+    probabilities: Float[Array, "*batch time atoms"]
+    weight: Float[Array, "*batch"] | None = None
+    memory: Tree = None
+    resets: Bool[Array, "*batch time"] | None = None
+    priority: Float[Array, "*batch"] | None = None
+
+    def __check_init__(self) -> None:
+        fields = {"observation": self.observation, "action": self.action}
+        check_leading_axes("DistributionTargets", self.atoms.shape[:-1], fields)
+
+
+def durations(trajectories: Rollout | Transitions) -> Float[Array, "*batch time"] | None:
+    """How much time each step took: the `dt` of the observation that it led to. None where
+    observations are not [`Timed`][lerax_fx.data.Timed], and every step takes as long as the next.
+    """
+    following = trajectories.next_observation
+    return following.dt if isinstance(following, Timed) else None
+
+
+def discounts(trajectories: Rollout | Transitions, discount: ScalarLike) -> Any:
+    """What is left of a value that follows a step: `discount ** dt` of each, `(*batch, time)`.
+
+    Where no time is told, that is `discount` itself, untouched: the program stays as it was.
+    """
+    dt = durations(trajectories)
+    return discount if dt is None else jnp.asarray(discount) ** dt
+
+
+__all__ = [
+    "DistributionTargets",
+    "Estimates",
+    "Rollout",
+    "Targets",
+    "Timed",
+    "Transitions",
+]

@@ -1,0 +1,108 @@
+"""Running mean and variance."""
+
+from collections.abc import Callable
+from typing import Final, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lerax_fx.envs.env import ENVIRONMENT_AXIS
+from lerax_fx.typing import ScalarLike
+
+_LARGEST: Final = 1e15
+
+
+@final
+class RunningStatistics(eqx.Module):
+    """Running mean and variance, entry by entry, and the number of samples.
+
+    Merged as in Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for
+    computing sample variances" (1979), but with the variance in place of the sum of
+    squares, which would outgrow a float32. The count is a float for the same end: at its
+    last exact value it stays, and the statistics go on as a moving average; an int would
+    overflow.
+
+    What is not finite is left out, entry by entry, and so is what is beyond 1e15 in
+    magnitude, whose square would outgrow a float32 when summed: one such number would make
+    the mean or the variance infinite, or NaN, for good. `count` is per entry for that
+    reason.
+    """
+
+    count: Float[Array, "*shape"]
+    mean: Float[Array, "*shape"]
+    variance: Float[Array, "*shape"]
+
+    @staticmethod
+    def start(shape: tuple[int, ...]) -> "RunningStatistics":
+        """Of nothing yet. Normalising by them changes nothing."""
+        return RunningStatistics(jnp.zeros(shape), jnp.zeros(shape), jnp.zeros(shape))
+
+    @staticmethod
+    def of(batch: Float[Array, "batch *shape"]) -> "RunningStatistics":
+        """Of one batch alone, over its first axis."""
+        return _of(batch, lambda x: jnp.sum(x, axis=0))
+
+    @staticmethod
+    def across_environments(value: Float[Array, "*shape"]) -> "RunningStatistics":
+        """Of the values that all environments of the batch have just now; of this one
+        value where [`ENVIRONMENT_AXIS`][lerax_fx.envs.ENVIRONMENT_AXIS] is unbound.
+        """
+        value = jax.lax.stop_gradient(value)
+        try:
+            jax.lax.axis_size(ENVIRONMENT_AXIS)
+        except NameError:  # what JAX raises for an axis that no vmap around us has named
+            return _of(value, lambda x: x)
+
+        def total(x: Array) -> Array:
+            summed: Array = jax.lax.psum(x, ENVIRONMENT_AXIS)
+            return summed
+
+        return _of(value, total)
+
+    def update(self, batch: Float[Array, "batch *shape"]) -> "RunningStatistics":
+        """With a batch more."""
+        return self.merge(RunningStatistics.of(batch))
+
+    def merge(self, other: "RunningStatistics") -> "RunningStatistics":
+        """Of what both have seen, as if one had seen it all. Either may have seen nothing."""
+        count = self.count + other.count
+        share = other.count / jnp.maximum(count, 1.0)
+        difference = _difference(other.mean, self.mean)
+        between = share * (1.0 - share) * jnp.square(difference)
+        within = (1.0 - share) * self.variance + share * other.variance
+        return RunningStatistics(count, self.mean + share * difference, within + between)
+
+    def scale(self, epsilon: ScalarLike = 1e-8) -> Float[Array, "*shape"]:
+        """What to divide by: the standard deviation; 1 where nothing has varied so far."""
+        varied = self.variance > 0.0
+        # The root is taken of a safe value: at 0 its gradient would be infinite.
+        return jnp.where(varied, jnp.sqrt(jnp.where(varied, self.variance, 1.0) + epsilon), 1.0)
+
+    def normalize(
+        self, value: Float[Array, "*shape"], epsilon: ScalarLike = 1e-8
+    ) -> Float[Array, "*shape"]:
+        """A value in standard deviations from the mean. What is not finite stays so."""
+        return _difference(value, self.mean) / self.scale(epsilon)
+
+
+def _difference(
+    one: Float[Array, "*shape"], other: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """Of arrays of one shape: nothing is broadcast."""
+    return one - other
+
+
+def _of(
+    values: Float[Array, "..."], total: Callable[[Float[Array, "..."]], Float[Array, "..."]]
+) -> RunningStatistics:
+    """Of some values, which `total` sums up."""
+    values = values.astype(float)
+    counts = jnp.abs(values) <= _LARGEST  # false for NaN
+    known = jnp.where(counts, values, 0.0)
+    count = total(counts.astype(float))
+    divisor = jnp.maximum(count, 1.0)
+    mean = total(known) / divisor
+    squares = jnp.where(counts, jnp.square(known - mean), 0.0)
+    return RunningStatistics(count, mean, total(squares) / divisor)
