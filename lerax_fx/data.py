@@ -6,8 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, ScalarLike
 
-from lerax_fx._core.arrays import check_leading_axes
-from lerax_fx._core.checked import Checked
+from lerax_fx._core.arrays import Checked, check_leading_axes
 from lerax_fx._core.wiring import register_producer
 from lerax_fx.typing import Tree
 

@@ -11,8 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from lerax_fx._core.arguments import suggest_keywords
-from lerax_fx._core.bounds import check_count, check_flag, check_number
+from lerax_fx._core.arguments import check_count, check_flag, check_number, suggest_keywords
 from lerax_fx.agents.encoding import hidden_sizes
 from lerax_fx.agents.networks import MLP, Activation
 from lerax_fx.agents.policies import DeterministicAction, action_bounds

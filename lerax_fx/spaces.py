@@ -15,7 +15,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Num
 
-from lerax_fx._core.bounds import check_count
+from lerax_fx._core.arguments import check_count
 from lerax_fx.errors import HyperparameterError, WiringError, format_error
 from lerax_fx.typing import Flag, Key, Tree
 

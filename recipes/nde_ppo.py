@@ -15,8 +15,7 @@ import optax
 from jaxtyping import ScalarLike
 
 import lerax_fx as fx
-from lerax_fx._core.arguments import suggest_keywords
-from lerax_fx._core.bounds import check_count
+from lerax_fx._core.arguments import check_count, suggest_keywords
 from lerax_fx.errors import format_error
 from recipes.shell import main
 

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 import lerax_fx as fx
-from lerax_fx._core.bounds import check_count
+from lerax_fx._core.arguments import check_count
 
 Make = Callable[..., tuple[Any, fx.loops.AnakinLoop]]
 Task = Callable[..., fx.Env]

@@ -1,5 +1,6 @@
 """Shapes and dtypes of PyTrees: in messages, in checks, and of leading axes."""
 
+from dataclasses import fields
 from typing import Any
 
 import equinox as eqx
@@ -102,3 +103,18 @@ def common_axes(where: str, data: Any, count: int) -> tuple[int, ...]:
             )
         )
     return shapes.pop()
+
+
+class Checked(eqx.Module):
+    """Data that is checked where it is made: by the runtime type checkers, and by its own
+    `__check_init__`. `equinox.tree_at` and `jax.tree.map` make new data past both.
+    """
+
+    def checked(self) -> "Checked":
+        """The same, made anew, so that what was changed since is checked as well."""
+        return type(self)(**{field.name: _checked(self, field.name) for field in fields(self)})
+
+
+def _checked(data: Any, name: str) -> Any:
+    value = getattr(data, name)
+    return value.checked() if isinstance(value, Checked) else value

@@ -7,9 +7,8 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, final, get_typ
 
 import equinox as eqx
 
-from lerax_fx._core.arguments import bind_hyperparameters
+from lerax_fx._core.arguments import bind_hyperparameters, unchecked
 from lerax_fx._core.transform import In_contra, Out_co, Shapes, Step, Transform, runtime_type
-from lerax_fx._core.unchecked import unchecked
 from lerax_fx.errors import WiringError, format_error
 from lerax_fx.typing import Key, Tree
 

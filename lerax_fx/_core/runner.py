@@ -12,8 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lerax_fx._core.arrays import first_difference
-from lerax_fx._core.checked import Checked
+from lerax_fx._core.arrays import Checked, first_difference
 from lerax_fx._core.schedules import has_schedules, with_values
 from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx._core.wiring import check_input, check_step, describe_value

@@ -1,4 +1,4 @@
-"""`lax.scan` and `lax.cond` over agents and states, which may hold more than arrays."""
+"""`lax.scan` and `lax.cond` over agents and states, also under `jax.shard_map`."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
@@ -6,10 +6,38 @@ from typing import Any, TypeAlias, TypeVar
 import equinox as eqx
 import jax
 
-from lerax_fx._core.absent import absent
 from lerax_fx._core.hyperparameters import is_array
-from lerax_fx._core.varying import vary_over, varying_axes
+from lerax_fx._core.metrics import absent
 from lerax_fx.typing import Flag, Metrics, Tree
+
+T = TypeVar("T")
+
+
+def varying_axes(tree: Any) -> frozenset[str]:
+    """The mesh axes over which at least one array of a PyTree varies."""
+    axes = (_axes(leaf) for leaf in jax.tree.leaves(tree))
+    return frozenset[str]().union(*axes)
+
+
+def vary_over(axes: frozenset[str], tree: T) -> T:
+    """The same, with every array and number varying over these axes, too."""
+    if not axes:
+        return tree
+
+    def cast(leaf: Any) -> Any:
+        missing = tuple(sorted(axes - _axes(leaf)))
+        return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
+
+    return jax.tree.map(cast, tree)
+
+
+def _axes(leaf: Any) -> frozenset[str]:
+    kind = jax.typeof(leaf)
+    # The name of this attribute differs between releases of JAX.
+    manual = getattr(kind, "manual_axis_type", None)
+    varying = getattr(kind, "vma", None) if manual is None else manual.varying
+    return frozenset(varying or ())
+
 
 C = TypeVar("C")
 X = TypeVar("X")

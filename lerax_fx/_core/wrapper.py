@@ -6,9 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from lerax_fx._core.absent import absent, is_absent
-from lerax_fx._core.bounds import check_count
+from lerax_fx._core.arguments import check_count
 from lerax_fx._core.chain import as_chain
+from lerax_fx._core.metrics import mean_over_time
 from lerax_fx._core.scan import Carry, conditional_update, scan
 from lerax_fx._core.transform import In_contra, Out_co, Shapes, Step, Transform
 from lerax_fx.typing import Count, Key, Metrics, Tree
@@ -50,25 +50,6 @@ class Wrapper(Transform[In_contra, Out_co]):
 
     def init(self, agent: Tree, data: Shapes, key: Key) -> Tree:
         return self.inner.init(agent, data, key)
-
-
-def mean_over_time(metrics: Metrics) -> Metrics:
-    """The mean of each metric over its leading axis, what is absent left out: updates that were
-    skipped, episodes that did not end. NaN that was measured stays NaN.
-
-    Integers are counters: of these the last value counts.
-    """
-
-    def reduce(value: Any) -> Any:
-        if not jnp.issubdtype(value.dtype, jnp.inexact):
-            return value[-1]
-        missing = is_absent(value)
-        count = jnp.sum(~missing, axis=0)
-        total = jnp.sum(jnp.where(missing, 0, value), axis=0)
-        mean = total / jnp.maximum(count, 1)
-        return jnp.where(count > 0, mean, absent(mean.shape, mean.dtype)).astype(value.dtype)
-
-    return {name: reduce(value) for name, value in metrics.items()}
 
 
 @final

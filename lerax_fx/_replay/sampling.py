@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt32
 
-from lerax_fx._core.arguments import suggest_keywords
-from lerax_fx._core.bounds import check_number
+from lerax_fx._core.arguments import check_number, suggest_keywords
 from lerax_fx._core.runner import safe_increment
 from lerax_fx._core.schedules import EvaluatesSchedules, ScalarOrSchedule, value_at
 from lerax_fx._replay.buffer import RingBuffer

@@ -8,20 +8,20 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from lerax_fx._core.arguments import suggest_keywords
+from lerax_fx._core.arguments import check_count, check_flag, suggest_keywords
 from lerax_fx._core.arrays import common_axes
-from lerax_fx._core.bounds import check_count, check_flag
 from lerax_fx._core.chain import as_chain
+from lerax_fx._core.metrics import mean_over_time
 from lerax_fx._core.scan import Carry, conditional_update, scan
-from lerax_fx._core.trajectories import check_whole_trajectories
 from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx._core.wiring import check_inner
-from lerax_fx._core.wrapper import Wrapper, mean_over_time
+from lerax_fx._core.wrapper import Wrapper
 from lerax_fx._replay.buffer import RingBuffer
 from lerax_fx._replay.sampling import AbstractSampling, SampledWindows, uniform
 from lerax_fx.agents.unroll import check_has_memory
 from lerax_fx.data import Rollout, Transitions
 from lerax_fx.errors import HyperparameterError, WiringError, format_error
+from lerax_fx.stages.minibatches import check_whole_trajectories
 from lerax_fx.typing import Key, Metrics, Tree
 
 _PRIORITY = "priority"

@@ -7,7 +7,7 @@ from typing import Any, Final, final
 import jax
 from jaxtyping import Array, Bool, Float
 
-from lerax_fx._core.bounds import check_count
+from lerax_fx._core.arguments import check_count
 from lerax_fx.agents.encoding import (
     ACTOR_GAIN,
     CRITIC_GAIN,

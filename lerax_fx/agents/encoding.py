@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lerax_fx._core.bounds import check_count
+from lerax_fx._core.arguments import check_count
 from lerax_fx.agents.networks import CNN, HIDDEN_GAIN, MLP, Activation
 from lerax_fx.data import Timed
 from lerax_fx.envs.timed_space import TimedSpace

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lerax_fx._core.bounds import check_count
+from lerax_fx._core.arguments import check_count
 from lerax_fx.errors import HyperparameterError, WiringError, format_error
 from lerax_fx.typing import Flag, Key, Scalar
 

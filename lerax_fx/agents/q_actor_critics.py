@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lerax_fx._core.bounds import check_count, check_counts, check_number
+from lerax_fx._core.arguments import check_count, check_counts, check_number
 from lerax_fx.agents.encoding import ACTOR_GAIN, Encoding, network_for, vector_encoding
 from lerax_fx.agents.networks import MLP, Activation, Critics
 from lerax_fx.agents.policies import (

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from lerax_fx._core.bounds import check_count, check_counts, check_flag
+from lerax_fx._core.arguments import check_count, check_counts, check_flag
 from lerax_fx.agents.encoding import Encoding, network_for, torso_for
 from lerax_fx.agents.networks import GRU, Activation, Linear, orthogonal
 from lerax_fx.agents.protocols import (

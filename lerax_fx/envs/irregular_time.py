@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from lerax_fx._core.bounds import check_count
+from lerax_fx._core.arguments import check_count
 from lerax_fx.data import Timed
 from lerax_fx.envs.env import Env
 from lerax_fx.envs.normalization import NormalizeObservation, NormalizeReward

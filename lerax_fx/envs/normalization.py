@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lerax_fx._core.bounds import check_number
+from lerax_fx._core.arguments import check_number
 from lerax_fx.envs.env import Env
 from lerax_fx.envs.registry import make
 from lerax_fx.envs.statistics import RunningStatistics

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lerax_fx._core.bounds import check_count
+from lerax_fx._core.arguments import check_count
 from lerax_fx.envs.env import Env
 from lerax_fx.envs.registry import make
 from lerax_fx.envs.statistics import RunningStatistics

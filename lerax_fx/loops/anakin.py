@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lerax_fx._core.bounds import check_count
+from lerax_fx._core.arguments import check_count
 from lerax_fx._core.chain import as_chain
 from lerax_fx._core.hyperparameters import Structure, arrays_of, combine, partition, partition_agent
+from lerax_fx._core.scan import vary_over, varying_axes
 from lerax_fx._core.transform import Transform
-from lerax_fx._core.varying import vary_over, varying_axes
 from lerax_fx._core.wiring import check_starts
 from lerax_fx.errors import HyperparameterError, WiringError, format_error
 from lerax_fx.typing import Key, Metrics, Tree

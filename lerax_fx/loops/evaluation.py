@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from lerax_fx._core.arguments import suggest_keywords
-from lerax_fx._core.bounds import check_count, check_flag
+from lerax_fx._core.arguments import check_count, check_flag, suggest_keywords
 from lerax_fx._core.hyperparameters import Structure, combine, partition, partition_agent
-from lerax_fx._core.varying import vary_over, varying_axes
+from lerax_fx._core.scan import vary_over, varying_axes
 from lerax_fx.agents.check import check_actor_critic
 from lerax_fx.agents.unroll import agent_key
 from lerax_fx.envs.check import check_env

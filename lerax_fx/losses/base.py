@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lerax_fx._core.arguments import bind_hyperparameters
+from lerax_fx._core.arguments import bind_hyperparameters, unchecked
 from lerax_fx._core.schedules import ScalarOrSchedule, as_schedule, scaled
-from lerax_fx._core.unchecked import unchecked
 from lerax_fx.errors import WiringError, format_error
 from lerax_fx.typing import Key, Metrics, Scalar, Tree
 

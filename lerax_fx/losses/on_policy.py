@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import rlax
 from jaxtyping import Array, Float
 
-from lerax_fx._core.arguments import suggest_keywords
-from lerax_fx._core.bounds import check_number, declared_intervals
+from lerax_fx._core.arguments import check_number, declared_intervals, suggest_keywords
 from lerax_fx.agents.protocols import (
     ActorCritic,
     check_agent_family,

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lerax_fx._core.bounds import check_count, check_flag, check_number
+from lerax_fx._core.arguments import check_count, check_flag, check_number
 from lerax_fx.agents.encoding import ACTOR_GAIN, CRITIC_GAIN, Encoding, torso_for
 from lerax_fx.agents.networks import (
     GRU,

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lerax_fx._core.bounds import check_count
+from lerax_fx._core.arguments import check_count
 from lerax_fx.agents.networks import MLP
 from lerax_fx.errors import WiringError, format_error
 from lerax_fx.typing import Tree

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float
 
-from lerax_fx._core.bounds import check_count
+from lerax_fx._core.arguments import check_count
 from lerax_fx.agents.encoding import Encoding
 from lerax_fx.agents.networks import orthogonal, squeeze_scalar
 from lerax_fx.agents.policies import AbstractPolicy

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lerax_fx._core.bounds import check_count
+from lerax_fx._core.arguments import check_count
 from lerax_fx.errors import HyperparameterError, format_error
 from lerax_fx.nde.equations import CDE, SDE, AbstractEquation
 from lerax_fx.typing import Flag, Key, Tree

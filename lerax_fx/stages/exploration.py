@@ -7,8 +7,7 @@ import distrax
 import jax.numpy as jnp
 import numpy as np
 
-from lerax_fx._core.arguments import suggest_keywords
-from lerax_fx._core.bounds import check_number
+from lerax_fx._core.arguments import check_number, suggest_keywords
 from lerax_fx._core.schedules import EvaluatesSchedules, ScalarOrSchedule, value_at
 from lerax_fx.agents.policies import DeterministicAction
 from lerax_fx.agents.protocols import check_q_values

@@ -1,22 +1,63 @@
 """Several epochs over a batch, in shuffled minibatches."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from lerax_fx._core.arguments import suggest_keywords
+from lerax_fx._core.arguments import check_count, check_flag, suggest_keywords
 from lerax_fx._core.arrays import common_axes
-from lerax_fx._core.bounds import check_count, check_flag
 from lerax_fx._core.chain import as_chain
+from lerax_fx._core.metrics import mean_over_time
 from lerax_fx._core.scan import scan
-from lerax_fx._core.trajectories import cutting_trajectories
 from lerax_fx._core.transform import Shapes, Step, Transform
-from lerax_fx._core.wrapper import Wrapper, mean_over_time
+from lerax_fx._core.wrapper import Wrapper
 from lerax_fx.agents.unroll import has_memory
 from lerax_fx.errors import WiringError, format_error
 from lerax_fx.typing import Key, Metrics, Tree
+
+# Set while a stage that cuts trajectories traces the stage within it: data alone does not tell
+# whether its trajectories were longer before.
+_CUT_BY: ContextVar[str | None] = ContextVar("cut_by", default=None)
+
+
+@contextmanager
+def cutting_trajectories(stage: str, cuts: bool = True) -> Generator[None]:
+    """While stages within `stage` are run, which cuts trajectories into steps if `cuts`."""
+    if not cuts:
+        yield
+        return
+    token = _CUT_BY.set(stage)
+    try:
+        yield
+    finally:
+        _CUT_BY.reset(token)
+
+
+def check_whole_trajectories(where: str, fix: str | None = None) -> None:
+    """For stages that look from one step of a trajectory to the next.
+
+    **Raises:** `WiringError` within a stage that cuts trajectories into single steps.
+    """
+    stage = _CUT_BY.get()
+    if stage is None:
+        return
+    raise WiringError(
+        format_error(
+            where,
+            wanted="whole trajectories",
+            got=f"single steps, shuffled, within {stage!r}",
+            fix=fix
+            or f"Pass whole_trajectories=True to {stage}; or put {where} before it, and to "
+            f"estimate anew in each epoch: fx.repeat(epochs, fx.chain(fx.recompute_values(), "
+            f"fx.{where}(...), fx.{stage}(..., num_epochs=1))).",
+        )
+    )
+
 
 D = TypeVar("D")
 

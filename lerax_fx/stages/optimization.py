@@ -12,8 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import ArrayLike, ScalarLike
 
-from lerax_fx._core.arguments import suggest_keywords
-from lerax_fx._core.bounds import check_count, check_number, declared_intervals
+from lerax_fx._core.arguments import check_count, check_number, declared_intervals, suggest_keywords
 from lerax_fx._core.schedules import EvaluatesSchedules, Schedule
 from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx.agents.packing import replace_part

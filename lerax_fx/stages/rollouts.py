@@ -9,9 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lerax_fx._core.absent import absent
-from lerax_fx._core.arguments import suggest_keywords
-from lerax_fx._core.bounds import check_count
+from lerax_fx._core.arguments import check_count, suggest_keywords
+from lerax_fx._core.metrics import absent
 from lerax_fx._core.runner import safe_increment
 from lerax_fx._core.scan import scan
 from lerax_fx._core.transform import Shapes, Step, Transform

@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from lerax_fx._core.arguments import suggest_keywords
-from lerax_fx._core.bounds import check_count, check_number
+from lerax_fx._core.arguments import check_count, check_number, suggest_keywords
 from lerax_fx.errors import WiringError, format_error
 from lerax_fx.typing import Count, Fraction, Interval, Tree
 

@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lerax_fx._core.arguments import suggest_keywords
-from lerax_fx._core.bounds import check_count, check_flag, check_number
+from lerax_fx._core.arguments import check_count, check_flag, check_number, suggest_keywords
 from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx.agents.packing import replace_part
 from lerax_fx.agents.policies import DeterministicAction

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from lerax_fx.typing import Metrics
+
 
 def absent(shape: tuple[int, ...], dtype: Any) -> Array:
     """What a metric is that was not measured: a NaN of its own, or 0 for integers."""
@@ -30,3 +32,22 @@ def is_absent(value: Array) -> Array:
 def _bits(dtype: Any) -> Any:
     nan = jnp.full((), jnp.nan, dtype)
     return jax.lax.bitcast_convert_type(nan, f"uint{8 * nan.dtype.itemsize}") | 1
+
+
+def mean_over_time(metrics: Metrics) -> Metrics:
+    """The mean of each metric over its leading axis, what is absent left out: updates that were
+    skipped, episodes that did not end. NaN that was measured stays NaN.
+
+    Integers are counters: of these the last value counts.
+    """
+
+    def reduce(value: Any) -> Any:
+        if not jnp.issubdtype(value.dtype, jnp.inexact):
+            return value[-1]
+        missing = is_absent(value)
+        count = jnp.sum(~missing, axis=0)
+        total = jnp.sum(jnp.where(missing, 0, value), axis=0)
+        mean = total / jnp.maximum(count, 1)
+        return jnp.where(count > 0, mean, absent(mean.shape, mean.dtype)).astype(value.dtype)
+
+    return {name: reduce(value) for name, value in metrics.items()}

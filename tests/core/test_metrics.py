@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import lerax_fx as fx
-from lerax_fx._core.absent import absent, is_absent
-from lerax_fx._core.wrapper import mean_over_time
+from lerax_fx._core.metrics import absent, is_absent, mean_over_time
 from lerax_fx.stages.rollouts import EpisodeStatistics
 
 KEY = jax.random.key(0)
