@@ -121,10 +121,6 @@ def declared_intervals(function: Callable[..., Any]) -> dict[str, Interval]:
     return intervals
 
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
 @unchecked
 def suggest_keywords(function: Callable[P, R]) -> Callable[P, R]:
     """Give a function an error for people where a keyword of it is misspelt.
