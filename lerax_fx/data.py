@@ -1,14 +1,17 @@
 """The data that stages pass on: rollouts, estimates, transitions and targets."""
 
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, ScalarLike
 
 from lerax_fx._core.arrays import Checked, check_leading_axes
 from lerax_fx._core.wiring import register_producer
 from lerax_fx.typing import Tree
+
+T = TypeVar("T")
 
 
 @final
@@ -37,8 +40,10 @@ class Rollout(Checked):
     - `log_prob`: of the action, under the policy that took it.
     - `value`: the agent's estimate at `observation`.
     - `next_value`: its estimate at `next_observation`; 0 where terminated.
-    - `memory`: the agent's memory before the first step of each trajectory, without a time
-      axis; it has no leaves for an agent without memory.
+    - `memory`: the agent's hidden state before the first step of each trajectory, without a time
+      axis; it has no leaves for a feedforward agent.
+    - `distribution`, `info`: the distribution that the action was sampled from, and what else the
+      environment reported; `None` unless `rollout(keep=...)` names them.
 
     **Raises:** `WiringError` if an observation or action does not begin with the reward's
     axes.
@@ -54,12 +59,16 @@ class Rollout(Checked):
     value: Float[Array, "*batch time"]
     next_value: Float[Array, "*batch time"]
     memory: Tree = None
+    distribution: Any = None
+    info: Tree = None
 
     def __check_init__(self) -> None:
         fields = {
             "observation": self.observation,
             "action": self.action,
             "next_observation": self.next_observation,
+            "distribution": self.distribution,
+            "info": self.info,
         }
         check_leading_axes("Rollout", self.reward.shape, fields)
 
@@ -166,12 +175,6 @@ class Transitions(Checked):
         )
 
     @property
-    def without_memory(self) -> "Transitions":
-        """The steps alone."""
-        # Not made anew, for it may hold shapes instead of arrays.
-        return eqx.tree_at(lambda data: data.memory, self, None, is_leaf=lambda x: x is None)
-
-    @property
     def done(self) -> Bool[Array, "*batch time"]:
         """Whether the action ended the episode, one way or the other."""
         return self.terminated | self.truncated
@@ -245,6 +248,24 @@ class DistributionTargets(eqx.Module):
     def __check_init__(self) -> None:
         fields = {"observation": self.observation, "action": self.action}
         check_leading_axes("DistributionTargets", self.atoms.shape[:-1], fields)
+
+
+PER_TRAJECTORY = ("memory", "weight", "priority")
+"""The fields, of whatever type of data, whose arrays have no time axis."""
+
+
+def split_time(data: T) -> tuple[T, T]:
+    """Data whose arrays have a time axis, and the rest, which has one value a trajectory: the
+    fields called `memory`, `weight` and `priority`, of any type. Each has `None` for the other's
+    arrays; `equinox.combine` puts them together.
+    """
+
+    def has_time(path: Any, leaf: Any) -> bool:
+        del leaf
+        return not any(getattr(entry, "name", None) in PER_TRAJECTORY for entry in path)
+
+    steps, starts = eqx.partition(data, jax.tree_util.tree_map_with_path(has_time, data))
+    return steps, starts
 
 
 def durations(trajectories: Rollout | Transitions) -> Float[Array, "*batch time"] | None:

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, UInt32
 
-from lerax_fx.data import Transitions
+from lerax_fx._core.arrays import common_axes
+from lerax_fx.data import Transitions, split_time
 from lerax_fx.typing import Count, Tree
 
 ObservationSlots = Int[Array, "environments *time"]
@@ -96,94 +97,98 @@ def _differ(one: Tree, other: Tree) -> Bool[Array, "environments time"]:
 
 @final
 class RingBuffer(eqx.Module):
-    """The last `rows` steps of each of `num_envs` environments, which step together.
+    """The last `rows` steps of each of `num_envs` environments, which step together: of any type of
+    data whose arrays begin with the axes `(environments, time)`.
 
     - `steps`: one axis of `rows * num_envs`: all environments' first step, their second, ...
     - `position`: the row to be written next, from 0 to `rows - 1`.
     - `filled`: how many rows were written. Neither number grows without end: a count of all rows
       that were ever written would overflow.
-    - `memories`: for recurrent agents, their hidden state before every `stride`-th row; the
-      steps of a rollout are so many rows, and windows begin where a rollout did.
+    - `trajectory_starts`: what has no time axis, of every `stride`-th row: the hidden state of a
+      recurrent agent before it. The steps of a rollout are so many rows, and windows begin where
+      one did.
     - `observations`: if they are kept once; `steps` then holds the slots of its own in place of
       `observation`, and no `next_observation`.
     - `kept`: how many rows, the newest ones, have all of theirs there; windows are drawn of these.
     """
 
-    steps: Transitions
+    steps: Tree
     position: Count
     filled: Count
     rows: int = eqx.field(static=True)
-    memories: Tree = None
+    num_envs: int = eqx.field(static=True)
+    trajectory_starts: Tree = None
     stride: int = eqx.field(static=True, default=1)
     observations: ObservationBuffer | None = None
     kept: Count | None = None
 
     @staticmethod
-    def empty(like: Transitions, rows: int, observations: int | None = None) -> "RingBuffer":
-        """Nothing yet, for transitions like these (shapes will do), `(num_envs, time)`.
+    def empty(like: Tree, rows: int, observations: int | None = None) -> "RingBuffer":
+        """Nothing yet, for data like this (shapes will do), `(num_envs, time)`.
 
         **Arguments:**
 
-        - `observations`: how many of each environment are kept, each once; at least as many as
-          twice the steps of a rollout. By default two of each step, which is always enough.
+        - `observations`: of `Transitions`, how many of each environment are kept, each once; at
+          least as many as twice the steps of a rollout. By default two of each step, which is
+          always enough.
         """
+        like, starts = split_time(like)
+        num_envs, num_steps = common_axes("replay: data", like, 2)
 
         def room(leaf: Any) -> Array:
-            return jnp.zeros((rows * leaf.shape[0], *leaf.shape[2:]), leaf.dtype)
+            return jnp.zeros((rows * num_envs, *leaf.shape[2:]), leaf.dtype)
 
-        # Two arrays: one and the same could not be donated twice.
-        position, filled = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
-        seen, kept, stored = None, None, like.without_memory
+        def room_of_starts(leaf: Any) -> Array:
+            return jnp.zeros((rows // num_steps * num_envs, *leaf.shape[1:]), leaf.dtype)
+
+        seen, kept = None, None
         if observations is not None:
-            seen = ObservationBuffer.empty(like.observation, like.reward.shape[0], observations)
-            slots = jax.ShapeDtypeStruct(like.reward.shape, jnp.int32)
-            kept, stored = jnp.zeros((), jnp.int32), _with_slots(stored, slots)
-        steps = jax.tree.map(room, stored)
-        if not jax.tree.leaves(like.memory):
-            return RingBuffer(steps, position, filled, rows, observations=seen, kept=kept)
-        stride = like.reward.shape[1]
-
-        def starts(leaf: Any) -> Array:
-            return jnp.zeros((rows // stride * leaf.shape[0], *leaf.shape[1:]), leaf.dtype)
-
-        memories = jax.tree.map(starts, like.memory)
-        return RingBuffer(steps, position, filled, rows, memories, stride, seen, kept)
-
-    @property
-    def num_envs(self) -> int:
-        return self.steps.reward.shape[0] // self.rows
+            seen = ObservationBuffer.empty(like.observation, num_envs, observations)
+            slots = jax.ShapeDtypeStruct((num_envs, num_steps), jnp.int32)
+            kept, like = jnp.zeros((), jnp.int32), _with_slots(like, slots)
+        return RingBuffer(
+            jax.tree.map(room, like),
+            # Two arrays: one and the same could not be donated twice.
+            jnp.zeros((), jnp.int32),
+            jnp.zeros((), jnp.int32),
+            rows,
+            num_envs,
+            jax.tree.map(room_of_starts, starts),
+            num_steps if jax.tree.leaves(starts) else 1,
+            seen,
+            kept,
+        )
 
     @property
     def stored(self) -> Count:
         """How many rows can be drawn, the newest ones."""
         return self.filled if self.kept is None else self.kept
 
-    def add(self, new: Transitions) -> "RingBuffer":
+    def add(self, new: Tree) -> "RingBuffer":
         """With the steps `(num_envs, time)` written; `time` divides `rows`."""
-        count = new.reward.shape[1]
-        start = self.position * self.num_envs
+        new, new_starts = split_time(new)
+        count = common_axes("replay: data", new, 2)[1]
+        place = self.position * self.num_envs
+        place_of_start = self.position // self.stride * self.num_envs
 
         def write(old: Array, leaf: Array) -> Array:
             rows = jax.lax.collapse(jnp.swapaxes(leaf, 0, 1), 0, 2)
-            return jax.lax.dynamic_update_slice_in_dim(old, rows, start, axis=0)
+            return jax.lax.dynamic_update_slice_in_dim(old, rows, place, axis=0)
 
-        observations, stored = self.observations, new.without_memory
+        def write_start(old: Array, leaf: Array) -> Array:
+            return jax.lax.dynamic_update_slice_in_dim(old, leaf, place_of_start, axis=0)
+
+        observations = self.observations
         if observations is not None:
             observations, slots = observations.add(new)
-            stored = _with_slots(stored, slots)
-        steps = jax.tree.map(write, self.steps, stored)
-        memories = self.memories
-        if jax.tree.leaves(memories):
-            place = self.position // self.stride * self.num_envs
-
-            def write_memory(old: Array, leaf: Array) -> Array:
-                return jax.lax.dynamic_update_slice_in_dim(old, leaf, place, axis=0)
-
-            memories = jax.tree.map(write_memory, memories, new.memory)
-        position = (self.position + count) % self.rows
-        filled = jnp.minimum(self.filled + count, self.rows)
-        ring = RingBuffer(
-            steps, position, filled, self.rows, memories, self.stride, observations, self.kept
+            new = _with_slots(new, slots)
+        ring = replace(
+            self,
+            steps=jax.tree.map(write, self.steps, new),
+            trajectory_starts=jax.tree.map(write_start, self.trajectory_starts, new_starts),
+            position=(self.position + count) % self.rows,
+            filled=jnp.minimum(self.filled + count, self.rows),
+            observations=observations,
         )
         return ring if observations is None else ring._drop_overwritten(observations, count)
 
@@ -237,13 +242,18 @@ class RingBuffer(eqx.Module):
         later = jnp.arange(length) * self.num_envs
         return (first[..., None] + later) % (self.rows * self.num_envs)
 
-    def memory_before(self, first: Int[Array, "*batch"]) -> Tree:
-        """The hidden state at the start of windows."""
+    def sample(self, first: Int[Array, "*batch"], length: int) -> Tree:
+        """Windows of `length` steps of one environment, which begin at `first`: data of the type
+        that was added, `(*batch, length)`.
+        """
         row, env = jnp.divmod(first, self.num_envs)
         index = row // self.stride * self.num_envs + env
-        return jax.tree.map(lambda x: x.at[index].get(mode="promise_in_bounds"), self.memories)
+        starts = jax.tree.map(
+            lambda x: x.at[index].get(mode="promise_in_bounds"), self.trajectory_starts
+        )
+        return eqx.combine(self.take(self.windows(first, length)), starts)
 
-    def take(self, index: Int[Array, "..."]) -> Transitions:
+    def take(self, index: Int[Array, "..."]) -> Tree:
         """The steps at places."""
         steps = jax.tree.map(lambda x: x.at[index].get(mode="promise_in_bounds"), self.steps)
         if self.observations is None:

@@ -13,7 +13,13 @@ from lerax_fx.agents.protocols import ContinuousQ, DiscreteQ, HasTemperature, ch
 from lerax_fx.agents.unroll import agent_key, batch_apply, split_keys
 from lerax_fx.data import Targets
 from lerax_fx.errors import WiringError, format_error
-from lerax_fx.losses.base import check_discrete_actions, loss_term, priorities, weighted_mean
+from lerax_fx.losses.base import (
+    Priority,
+    check_discrete_actions,
+    loss_term,
+    priorities,
+    weighted_mean,
+)
 from lerax_fx.typing import Key, Metrics, Real, Scalar, Tree
 
 
@@ -41,7 +47,7 @@ def forward_critics(agent: Any, data: Targets, key: Key) -> CriticQValues:
 
 
 @loss_term(forward_critics)
-def q_critic_loss(output: CriticQValues, data: Targets) -> tuple[Scalar, Metrics]:
+def q_critic_loss(output: CriticQValues, data: Targets) -> tuple[Scalar, Metrics, Priority | None]:
     """Half the mean squared difference between the values of the actions taken and targets,
     summed over the critics.
 
@@ -50,15 +56,14 @@ def q_critic_loss(output: CriticQValues, data: Targets) -> tuple[Scalar, Metrics
     Fujimoto et al. 2018, "Addressing Function Approximation Error in Actor-Critic Methods",
     algorithm 1.
 
-    Metrics: `q_value`, the mean value of the actions taken; for data with importance weights, by
-    which each step's loss is multiplied, `priority`: the critics' mean absolute difference, of each
-    window.
+    Metrics: `q_value`, the mean value of the actions taken. For data with importance weights, by
+    which each step's loss is multiplied, the priority of each window is set to
+    the critics' mean absolute difference.
     """
     error = output.values - data.target[..., None]
     losses = jnp.sum(rlax.l2_loss(error), axis=-1)
     priority = priorities(jnp.mean(jnp.abs(error), axis=-1), data.weight)
-    metrics = {"q_value": jnp.mean(output.values), **priority}
-    return weighted_mean(losses, data.weight), metrics
+    return weighted_mean(losses, data.weight), {"q_value": jnp.mean(output.values)}, priority
 
 
 @final

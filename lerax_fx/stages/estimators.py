@@ -14,7 +14,7 @@ from lerax_fx._core.lift import transform
 from lerax_fx.agents.unroll import agent_key, next_outputs, split_keys
 from lerax_fx.data import Estimates, Rollout, Targets, discounts
 from lerax_fx.losses.on_policy import forward_rollout
-from lerax_fx.stages.minibatches import check_whole_trajectories
+from lerax_fx.stages.batches import check_whole_trajectories
 from lerax_fx.typing import Fraction, Key, Positive, Scalar
 
 T = TypeVar("T")

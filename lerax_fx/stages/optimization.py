@@ -330,11 +330,14 @@ class Minimize(Transform[D, D]):
 
         differentiated: list[bool] = []
 
-        def objective(trained: Tree) -> tuple[Scalar, Metrics]:
-            loss, metrics = self.loss(self._joined(agent, trained, fixed), data, key)
-            return _noting_derivatives(loss, differentiated), metrics
+        def objective(trained: Tree) -> tuple[Scalar, tuple[Metrics, Any]]:
+            output = self.loss.evaluate(self._joined(agent, trained, fixed), data, key)
+            aux = output.metrics, output.priority
+            return _noting_derivatives(output.loss, differentiated), aux
 
-        (value, metrics), gradient = jax.value_and_grad(objective, has_aux=True)(trained)
+        (value, (metrics, priority)), gradient = jax.value_and_grad(objective, has_aux=True)(
+            trained
+        )
         if not differentiated:
             raise WiringError(
                 format_error(
@@ -354,7 +357,6 @@ class Minimize(Transform[D, D]):
             lambda trained: objective(trained)[0],
         )
         trained = optax.apply_updates(trained, updates)
-        priority = metrics.pop("priority", None)
         out: Any = data
         if priority is not None:
             out = dataclasses.replace(out, priority=priority)
