@@ -1,5 +1,6 @@
 """Every Python block in the README and the docs runs, and does what the page says."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -61,3 +62,22 @@ def test_every_primitive_has_an_entry():
     elsewhere |= {name for name in functions if name.endswith(("actor_critic", "_agent"))}
     missing = [name for name in functions if f"`{name}" not in documented]
     assert set(missing) <= elsewhere, missing
+
+
+def test_every_entry_has_arguments_that_are_there():
+    # Of functions whose arguments go on to Optax, `**kwargs` takes all.
+    documented = (ROOT / "docs" / "primitives.md").read_text()
+    spaces = (fx, fx.envs, fx.losses, fx.nde, fx.planning, fx.agents)
+    public = {name: getattr(space, name) for space in spaces for name in space.__all__}
+    rows = [line.split(" | ")[0] for line in documented.splitlines() if line.startswith("| `")]
+    entries = [entry for row in rows for entry in re.findall(r"`(\w+)\(([^`]*)\)`", row)]
+    assert len(entries) > 40
+    for name, arguments in entries:
+        function = getattr(public[name], "function", public[name])
+        parameters = inspect.signature(function).parameters
+        if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            continue
+        keywords = set(re.findall(r"(\w+)=", arguments))
+        assert keywords <= set(parameters), name
+        kinds = [p for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+        assert len(arguments.split(",")) - len(keywords) <= max(len(kinds), 1), name
