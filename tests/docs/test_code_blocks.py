@@ -1,5 +1,6 @@
 """Every Python block in the README and the docs runs, and does what the page says."""
 
+import dataclasses
 import inspect
 import re
 from pathlib import Path
@@ -81,3 +82,14 @@ def test_every_entry_has_arguments_that_are_there():
         assert keywords <= set(parameters), name
         kinds = [p for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
         assert len(arguments.split(",")) - len(keywords) <= max(len(kinds), 1), name
+
+
+def test_every_type_of_data_has_its_fields():
+    text = (ROOT / "docs" / "data.md").read_text()
+    sections = dict(re.findall(r"\n## (\w+)\n(.*?)(?=\n## |$)", text, re.DOTALL))
+    for name in fx.data.__all__:
+        rows = [line.split("|")[1] for line in sections[name].splitlines() if line[:3] == "| `"]
+        fields = [field for row in rows for field in re.findall(r"`(\w+)`", row)]
+        assert sorted(fields) == sorted(
+            field.name for field in dataclasses.fields(getattr(fx.data, name))
+        ), name
