@@ -30,7 +30,7 @@ _AROUND = "Put minibatch within replay, not around it."
 
 @final
 class ReplayState(eqx.Module):
-    """The replay buffer, the inner transform's state, and the state of the sampling."""
+    """The replay buffer, the state of the stage within, and the state of the sampling."""
 
     ring: RingBuffer
     inner: Tree
@@ -39,8 +39,8 @@ class ReplayState(eqx.Module):
 
 @final
 class ReplayAhead(eqx.Module):
-    """Random draws that depend only on the key: which windows are drawn, and what the inner
-    transform draws, of each of its updates.
+    """Random draws that depend only on the key: of the sampling, and of the stage within for each
+    of its updates.
     """
 
     sample: Tree
@@ -119,14 +119,14 @@ class Replay(Wrapper[Rollout, Rollout]):
         return steps if self.memory else steps.without_memory
 
     def _batch(self, ring: RingBuffer, sampling: Tree, key: Key) -> Transitions:
-        """What the inner transform gets."""
+        """The batch that the stage within gets."""
         shape = 1, self.batch_size
         ahead = self.sampling.draw_ahead(key, shape)
         drawn = self.sampling.draw(sampling, ring, self.length, ahead, shape)
         return jax.tree.map(lambda x: x[0], self._windows(ring, drawn))
 
     def _windows(self, ring: RingBuffer, drawn: SampledWindows) -> Transitions:
-        """What was drawn, `(updates, batch, length)`."""
+        """The sampled windows, `(updates, batch, length)`."""
         steps = ring.take(ring.windows(drawn.first, self.length))
         memory = ring.memory_before(drawn.first)
         return dataclasses.replace(steps, weight=drawn.weight, memory=memory)
@@ -165,7 +165,7 @@ class Replay(Wrapper[Rollout, Rollout]):
             )
 
     def _rows(self, num_envs: int, num_steps: int) -> int:
-        """As many as the capacity holds whole rollouts of."""
+        """The number of rows: as many whole rollouts as the capacity holds."""
         rows = self.capacity // (num_envs * num_steps) * num_steps
         if rows < self.length:
             raise HyperparameterError(
@@ -180,7 +180,7 @@ class Replay(Wrapper[Rollout, Rollout]):
         return rows
 
     def _observations(self, like: Transitions, num_envs: int, num_steps: int) -> int | None:
-        """Of each environment, if they are looked up."""
+        """The number of observations of each environment, if they are stored once."""
         if self.observations is None:
             return None
         _check_alike(like)
@@ -214,7 +214,7 @@ def replay(
     observations: int | None = None,
     memory: bool = True,
 ) -> Replay:
-    """Experience replay: store what comes in a replay buffer, and update `inner` on samples of it.
+    """Experience replay: store transitions in a replay buffer, and update `inner` on samples of it.
 
     Lin 1992, "Self-Improving Reactive Agents Based on Reinforcement Learning, Planning and
     Teaching"; Mnih et al. 2015, "Human-level control through deep reinforcement learning".
@@ -250,7 +250,7 @@ def replay(
     **Raises:** `HyperparameterError` for a count below 1, a warmup larger than the capacity,
     a batch larger than the warmup, `observations` that are no more than the capacity, or, when
     traced, a capacity or `observations` too small for a rollout; `WiringError` if `inner` wants
-    other data than transitions, or, when traced, if it does not report the priorities that the
+    other data than transitions, or, when traced, if it does not give the priorities that the
     sampling wants, or if next observations to be looked up are of other shapes or types.
     """
     inner = as_chain(inner, "replay: inner")
@@ -284,7 +284,7 @@ def _checked_sampling(sampling: Any) -> AbstractSampling:
     raise WiringError(
         format_error(
             "replay: sampling",
-            wanted="a way to draw windows",
+            wanted="a sampling scheme",
             got=f"{sampling!r}",
             fix="Pass fx.uniform() or fx.prioritized().",
         )
@@ -380,10 +380,9 @@ def burn_in(steps: int) -> BurnIn:
         replay(chain(burn_in(20), td_target(...), minimize(...)), length=60, ...)
 
     Kapturowski et al. 2019, "Recurrent Experience Replay in Distributed Reinforcement
-    Learning" (R2D2), section 3: what an agent remembered when it acted is not what it would
-    remember now; after a few steps it nearly is. The agent as it is makes the memory, for its
-    target network as well; no gradient goes through it. The steps are then gone from the
-    window.
+    Learning" (R2D2), section 3: the stored hidden state is stale; after a few steps of unrolling
+    it is nearly the one of the current parameters. Target networks get the online network's
+    hidden state; no gradient goes through it. The steps are then removed from the window.
 
     **Raises:** `HyperparameterError` if `steps` is not an int of at least 1; `WiringError`, when
     traced, for windows that are not longer, or without memory.
