@@ -25,13 +25,13 @@ from lerax_fx.typing import Key, Metrics, Positive, Scalar
 
 @final
 class QValues(eqx.Module):
-    """The value of each action at each step."""
+    """Q-values of each action at each step."""
 
     values: Float[Array, "*batch time actions"]
 
 
 def forward_q(agent: Any, data: Targets, key: Key) -> QValues:
-    """One forward pass through the Q-network."""
+    """The forward pass of the Q-network."""
     check_agent_family("q_loss", agent, QNetwork)
     axes = data.target.shape
     memory, observation, resets = data.memory, data.observation, data.resets
@@ -44,7 +44,7 @@ def forward_q(agent: Any, data: Targets, key: Key) -> QValues:
 def q_loss(
     output: QValues, data: Targets, *, huber: Positive | None = None
 ) -> tuple[Scalar, Metrics]:
-    """Half the mean squared difference between the values of the actions taken and targets.
+    """Half the mean squared (or Huber) error of the Q-values of the actions taken.
 
         mean(0.5 * (Q(observation, action) - target)^2)
 
@@ -71,13 +71,13 @@ def q_loss(
 
 @final
 class ActionReturns(eqx.Module):
-    """`returns`: of the action taken at each step, in the form that the agent gives them."""
+    """Return distributions of the actions taken, in the agent's form."""
 
     returns: CategoricalReturns | QuantileReturns
 
 
 def forward_return_distributions(agent: Any, data: DistributionTargets, key: Key) -> ActionReturns:
-    """One forward pass through the distributional Q-network."""
+    """The forward pass of the distributional Q-network."""
     where, axes = "distributional loss", data.atoms.shape[:-1]
     check_agent_family(where, agent, DistributionalQNetwork)
     memory, observation, resets = data.memory, data.observation, data.resets
@@ -88,7 +88,8 @@ def forward_return_distributions(agent: Any, data: DistributionTargets, key: Key
 
 @loss_term(forward_return_distributions)
 def c51_loss(output: ActionReturns, data: DistributionTargets) -> tuple[Scalar, Metrics]:
-    """The cross entropy between the targets, projected on the agent's atoms, and its returns.
+    """C51's loss: the cross entropy between the targets, projected on the agent's atoms, and the
+    agent's return distributions.
 
         mean(-sum_i projection(atoms, probabilities)_i log p_i(observation, action))
 
@@ -124,7 +125,7 @@ def c51_loss(output: ActionReturns, data: DistributionTargets) -> tuple[Scalar, 
 def quantile_regression_loss(
     output: ActionReturns, data: DistributionTargets, *, huber: Positive | None = 1.0
 ) -> tuple[Scalar, Metrics]:
-    """The quantile regression loss of the agent's quantiles, with the targets as samples.
+    """QR-DQN's loss: quantile regression of the agent's quantiles on the target's atoms.
 
         mean(sum_i E_j |fraction_i - 1{error_ij < 0}| L(error_ij)),
         error_ij = target_j - quantile_i(observation, action)
