@@ -1,5 +1,5 @@
-"""Planning on a learnt model in continuous time (Du et al. 2020; Yildiz et al. 2021): the
-model is a neural ordinary differential equation, the planner the cross-entropy method.
+"""Model-predictive control with a learnt model in continuous time (Du et al. 2020; Yildiz et al.
+2021): the model is a neural ODE, the planner the cross-entropy method.
 
     python -m recipes.nde_model --env Pendulum-v1
 
@@ -76,7 +76,7 @@ def make(
             warmup=warmup,
             updates_per_step=updates_per_step,
             length=window,
-            memory=False,  # a plan teaches nothing
+            memory=False,  # the plan is not needed to train the model
         ),
     )
     return agent, fx.anakin_loop(algorithm, num_updates)

@@ -238,8 +238,8 @@ def replay(
       own and the next one. Given a number, each is kept once, which is half the memory where
       they are large: `T` steps of an episode have `T + 1`. A tenth more than `capacity` is
       enough for episodes of ten steps or more. Where they are so short that it is not, the
-      oldest steps are forgotten early, of all environments alike: what is drawn is always
-      right, and each stored window as likely as it would be.
+      oldest steps are dropped early, of all environments alike: samples are always right, and
+      uniform over the stored windows.
 
     - `memory`: whether the agent's hidden state is stored with the steps. Without, windows begin
       anywhere and may have any length: for training what is not recurrent, such as a model.

@@ -62,7 +62,7 @@ class Encoding(eqx.Module):
         return x if self.scale == 1.0 else x * self.scale
 
     def _check(self, observation: Tree, shape: tuple[int, ...]) -> None:
-        """Check that observations have the right size, and are integers where these are categories."""
+        """Check the size of an observation, and that categories are integers."""
         numbers = len(self.categories) or math.prod(shape)
         if not eqx.is_array_like(observation) or jnp.size(observation) != numbers:
             raise self._misfit(observation)
