@@ -45,7 +45,7 @@ def make(
     """Make an agent for an environment, and the function that trains it.
 
     `env` is an id, a gymnax environment or an `fx.Env`, whose observations are a `Box` and
-    whose actions real numbers between finite bounds. **Returns:** `(agent, train)`, with
+    with continuous actions between finite bounds. **Returns:** `(agent, train)`, with
     `train(agent, key) -> (agent, metrics)`; metrics hold one value per update. There are
     `updates_per_step` gradient steps in each update; `window` is how many steps the model
     predicts in a row while it learns; the noise is in units of half the width between an

@@ -133,9 +133,9 @@ def mlp_actor_critic(
       `(observation_space, action_space)`.
     - `width`, `depth`: the size and the number of the hidden layers.
     - `activation`: `"tanh"`, `"relu"`, ... or an elementwise function.
-    - `squash`: for real-valued actions, whether they are squashed to the space's bounds;
+    - `squash`: for continuous actions, whether they are squashed to the space's bounds;
       if not, they are Gaussian, and may leave it.
-    - `log_std`: for real-valued actions, what the log of their standard deviation starts at.
+    - `log_std`: for continuous actions, the initial log standard deviation.
 
     **Raises:** `WiringError` for a space that it has no network or no policy for;
     `HyperparameterError` for an unknown activation or a size below 1.

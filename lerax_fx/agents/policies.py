@@ -223,7 +223,7 @@ def action_bounds(where: str, space: Space, *, otherwise: str = "") -> ActionBou
             wanted=f"{otherwise}a Box of floats with finite bounds that are known, the lower "
             "below the upper",
             got=f"{space!r}",
-            fix="Pick an environment with real-valued actions, or an algorithm for discrete "
+            fix="Use an environment with continuous actions, or an algorithm for discrete "
             "ones, such as recipes.dqn.",
         )
     )

@@ -279,6 +279,6 @@ def _num_actions(where: str, actions: Space) -> int:
             f"{where}: actions",
             wanted="a Discrete space: a value for each action",
             got=f"{actions!r}",
-            fix="Pick an environment with discrete actions, or an algorithm for real ones.",
+            fix="Use an environment with discrete actions, or an algorithm for continuous ones.",
         )
     )

@@ -203,7 +203,7 @@ def mask_velocities(env: Any) -> SelectObservation:
                 wanted=f"one of {', '.join(_VELOCITIES)}",
                 got=env.name,
                 fix=(f"Did you mean {near[0]!r}? Else n" if near else "N")
-                + "ame what is to be seen yourself: fx.envs.SelectObservation(env, indices).",
+                + "ame the entries to keep: fx.envs.SelectObservation(env, indices).",
             )
         )
     size, velocities = _VELOCITIES[name]
@@ -215,7 +215,7 @@ def mask_velocities(env: Any) -> SelectObservation:
                 "mask_velocities: env",
                 wanted=f"the {size} numbers that {name} is observed by",
                 got=f"{env.name} with {space!r}",
-                fix="Hide velocities first, and put other wrappers around that.",
+                fix="Mask velocities first, and put other wrappers around that.",
             )
         )
     return SelectObservation(env, [i for i in range(size) if i not in velocities])

@@ -38,7 +38,7 @@ class TimedSpace(Space):
                     "TimedSpace: value",
                     wanted="a Space",
                     got=f"{value!r}",
-                    fix="Pass the space of what is observed, such as fx.spaces.Box(-1.0, 1.0, "
+                    fix="Pass the space of the observations, such as fx.spaces.Box(-1.0, 1.0, "
                     "(3,)).",
                 )
             )

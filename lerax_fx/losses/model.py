@@ -21,7 +21,7 @@ class ModelPrediction(eqx.Module):
 
     - `error`: of the observation after it, in units of half the width between bounds.
     - `reward`: for it.
-    - `termination`: the log-odds that it ended the episode for good.
+    - `termination`: the log-odds that it terminated the episode.
     - `failed`: whether the model's equation could not be solved.
     """
 

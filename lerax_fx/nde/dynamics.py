@@ -24,7 +24,7 @@ class Predicted(eqx.Module):
 
     - `state`: after it.
     - `reward`: for it.
-    - `termination`: the log-odds of its ending the episode for good; minus infinity for a
+    - `termination`: the log-odds that it terminates the episode; minus infinity for a
       model that knows of no end.
     - `failed`: whether the equation could not be solved; then `state` is that before it.
     """
@@ -69,7 +69,7 @@ class Dynamics(eqx.Module):
     - `reward_head`: a module from the same vector to the reward for a unit of time, of shape
       `(1,)`; None if `reward` is known.
     - `termination_head`: a module from the same vector, with the state after the action, to the
-      log-odds that it ended the episode for good, `(1,)`; None if that is not modelled.
+      log-odds that it terminated the episode, `(1,)`; None if that is not modelled.
     - `encoder`, `decoder`: modules from the scaled observation to the latent state and back;
       None if the one is the other.
     - `reward`: the known reward of a step, of the observations as they are, or None.
