@@ -395,7 +395,7 @@ class Minimize(Transform[D, D]):
 
 
 def _at(agent: Any, path: str) -> Any:
-    """The part of an agent at a path of fields, such as `"model/vector_field"`."""
+    """The part of an agent at a path of fields, such as `"model/field"`."""
     part = agent
     for name in path.split("/"):
         if not hasattr(part, name):
@@ -460,7 +460,7 @@ def minimize(
     - `optimizer`: an [`optimizer`][lerax_fx.optimizer], whose floats are hyperparameters, or an
       Optax gradient transformation, which is structure.
     - `part`: the part of the agent that is trained, by default all of it: the name of a field,
-      a path of fields such as `"model/vector_field"`, or a tuple of these. Only floating-point
+      a path of fields such as `"model/field"`, or a tuple of these. Only floating-point
       arrays are trained, and none in a [`NonTrainable`][lerax_fx.agents.NonTrainable].
 
     Metrics: `loss`, and the value of each of its terms, unweighted, by name; or the
