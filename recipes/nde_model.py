@@ -1,5 +1,5 @@
-"""Model-predictive control with a learnt model in continuous time (Du et al. 2020; Yildiz et al.
-2021): the model is a neural ODE, the planner the cross-entropy method.
+"""Planning on a learnt model in continuous time (Du et al. 2020; Yildiz et al. 2021): the
+model is a neural ordinary differential equation, the planner the cross-entropy method.
 
     python -m recipes.nde_model --env Pendulum-v1
 
@@ -45,7 +45,7 @@ def make(
     """Make an agent for an environment, and the function that trains it.
 
     `env` is an id, a gymnax environment or an `fx.Env`, whose observations are a `Box` and
-    with continuous actions between finite bounds. **Returns:** `(agent, train)`, with
+    whose actions real numbers between finite bounds. **Returns:** `(agent, train)`, with
     `train(agent, key) -> (agent, metrics)`; metrics hold one value per update. There are
     `updates_per_step` gradient steps in each update; `window` is how many steps the model
     predicts in a row while it learns; the noise is in units of half the width between an
@@ -76,7 +76,7 @@ def make(
             warmup=warmup,
             updates_per_step=updates_per_step,
             length=window,
-            memory=False,  # the plan is not needed to train the model
+            memory=False,  # a plan teaches nothing
         ),
     )
     return agent, fx.anakin_loop(algorithm, num_updates)

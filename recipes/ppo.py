@@ -39,7 +39,7 @@ def make(
 
     `env` is an id, a gymnax environment or an `fx.Env`. **Returns:** `(agent, train)`,
     with `train(agent, key) -> (agent, metrics)`; metrics hold one value per update.
-    `normalize_reward` is on by default where actions are continuous, as in PureJaxRL's
+    `normalize_reward` is on by default where actions are real numbers, as in PureJaxRL's
     `ppo_continuous_action.py`; returns are reported as they are either way.
     """
     env = fx.make(env)

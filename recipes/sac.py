@@ -40,7 +40,7 @@ def make(
     """Make an agent for an environment, and the function that trains it.
 
     `env` is an id, a gymnax environment or an `fx.Env`, with discrete actions, or
-    continuous ones between finite bounds. **Returns:** `(agent, train)`, with
+    real-valued ones between finite bounds. **Returns:** `(agent, train)`, with
     `train(agent, key) -> (agent, metrics)`; metrics hold one value per update. `temperature`
     is the initial one, `target_entropy` that of `fx.temperature_loss`.
     """

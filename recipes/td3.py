@@ -39,7 +39,7 @@ def make(
 ) -> tuple[fx.agents.AbstractActorCritic, fx.loops.AnakinLoop]:
     """Make an agent for an environment, and the function that trains it.
 
-    `env` is an id, a gymnax environment or an `fx.Env`, with continuous actions between
+    `env` is an id, a gymnax environment or an `fx.Env`, with real-valued actions between
     finite bounds. **Returns:** `(agent, train)`, with `train(agent, key) -> (agent,
     metrics)`; metrics hold one value per update. Noise is in units of half the width between
     the bounds; the actor and the targets are updated in every `delay`-th gradient step.
