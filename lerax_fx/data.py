@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @final
 class Timed(eqx.Module):
-    """An observation, and how long ago the one before it was: `dt`, in the environment's
+    """An observation with the time that passed since the one before, `dt`, in the environment's
     units of time; 0 at an episode's start.
     """
 
@@ -29,15 +29,15 @@ register_producer("Rollout", "fx.rollout(...)")
 
 @final
 class Rollout(Checked):
-    """Trajectories: one, or a batch of them; time is the last of the leading axes.
+    """Trajectories of the agent in its environments: one, or a batch; time is the last leading
+    axis.
 
-    - `observation`, `action`, `reward`: what was seen, done, and earned for it.
-    - `terminated`: whether the action ended the episode for good: nothing follows, and
-      nothing is bootstrapped from.
-    - `truncated`: whether the episode was cut (a time limit): what would have followed is
+    - `observation`, `action`, `reward`: of each step.
+    - `terminated`: whether the episode came to an end of its own: nothing is bootstrapped from.
+    - `truncated`: whether the episode was cut (a time limit): the value of `next_observation` is
       bootstrapped from. Both end an episode.
     - `next_observation`: what the action led to, before any reset.
-    - `log_prob`: of the action, under the policy that took it.
+    - `log_prob`: of the action, under the behaviour policy.
     - `value`: the agent's estimate at `observation`.
     - `next_value`: its estimate at `next_observation`; 0 where terminated.
     - `memory`: the agent's hidden state before the first step of each trajectory, without a time
@@ -74,7 +74,7 @@ class Rollout(Checked):
 
     @property
     def done(self) -> Bool[Array, "*batch time"]:
-        """Whether the action ended the episode, one way or the other."""
+        """Episode boundaries: whether the step terminated or was truncated."""
         return self.terminated | self.truncated
 
     @property
@@ -92,7 +92,7 @@ register_producer("Estimates", "fx.gae(...), or another estimator,")
 
 @final
 class Estimates(Checked):
-    """A rollout, the advantage of each action in it, and the target for each value.
+    """A rollout with advantages and value targets.
 
     - `rollout`: what it was estimated from.
     - `advantage`: how much better the action was than the policy's average.
@@ -122,21 +122,19 @@ register_producer("Transitions", "fx.replay(...), around this stage,")
 
 @final
 class Transitions(Checked):
-    """Transitions from any behaviour policy, as pieces of trajectories; time is the last of the
-    leading axes.
+    """Transitions of any behaviour policy, in windows of trajectories; time is the last leading
+    axis.
 
-    - `observation`, `action`, `reward`: what was seen, done, and earned for it.
-    - `terminated`: whether the action ended the episode for good: nothing follows, and
-      nothing is bootstrapped from.
-    - `truncated`: whether the episode was cut (a time limit): what would have followed is
+    - `observation`, `action`, `reward`: of each step.
+    - `terminated`: whether the episode came to an end of its own: nothing is bootstrapped from.
+    - `truncated`: whether the episode was cut (a time limit): the value of `next_observation` is
       bootstrapped from. Both end an episode.
     - `next_observation`: what the action led to, before any reset.
-    - `weight`: how much each piece is to count in a loss, if they do not count equally: no time
-      axis, and `None` otherwise. Stages give it on; losses report priorities where it is there.
-
-    - `memory`: the agent's before the first step of each piece, without a time axis; it has no
-      leaves for an agent without memory.
-    - `priority`: of each trajectory, for a replay that samples by priorities: set by the stage that
+    - `weight`: the importance weight of each window in a loss, without a time axis; `None` for 1.
+      Stages give it on; losses give priorities where it is there.
+    - `memory`: the hidden state before the first step of each window, without a time axis; it has
+      no leaves for an agent without memory.
+    - `priority`: of each window, for a replay that samples by priorities: set by the stage that
       learns from the data.
 
     **Raises:** `WiringError` if an observation or action does not begin with the reward's
@@ -163,7 +161,7 @@ class Transitions(Checked):
 
     @staticmethod
     def of(rollout: Rollout) -> "Transitions":
-        """A rollout without log-probabilities and values."""
+        """The transitions of a rollout, without log-probabilities and values."""
         return Transitions(
             rollout.observation,
             rollout.action,
@@ -176,7 +174,7 @@ class Transitions(Checked):
 
     @property
     def done(self) -> Bool[Array, "*batch time"]:
-        """Whether the action ended the episode, one way or the other."""
+        """Episode boundaries: whether the step terminated or was truncated."""
         return self.terminated | self.truncated
 
     @property
@@ -193,7 +191,7 @@ register_producer("Targets", "fx.td_target(...), fx.q_lambda_returns(...) or ano
 
 @final
 class Targets(Checked):
-    """Value targets.
+    """Targets of Q-values or values, with what they are targets of.
 
     - `observation`, `action`: what is valued.
     - `target`: an estimate of the return from there on.
@@ -225,7 +223,7 @@ register_producer("DistributionTargets", "fx.distributional_td_target(...)")
 
 @final
 class DistributionTargets(eqx.Module):
-    """Targets of return distributions.
+    """Targets of return distributions, with what they are targets of.
 
     - `observation`, `action`: what is valued.
     - `atoms`, `probabilities`: an estimate of how the return from there on is distributed.
@@ -269,17 +267,17 @@ def split_time(data: T) -> tuple[T, T]:
 
 
 def durations(trajectories: Rollout | Transitions) -> Float[Array, "*batch time"] | None:
-    """How much time each step took: the `dt` of the observation that it led to. None where
-    observations are not [`Timed`][lerax_fx.data.Timed], and every step takes as long as the next.
+    """The duration of each step: the `dt` of its next observation. `None` where observations are
+    not [`Timed`][lerax_fx.data.Timed], and all steps take equally long.
     """
     following = trajectories.next_observation
     return following.dt if isinstance(following, Timed) else None
 
 
 def discounts(trajectories: Rollout | Transitions, discount: ScalarLike) -> Any:
-    """What is left of a value that follows a step: `discount ** dt` of each, `(*batch, time)`.
+    """The discount of each step: `discount ** dt`, `(*batch, time)`.
 
-    Where no time is told, that is `discount` itself, untouched: the program stays as it was.
+    Without `Timed` observations it is `discount` itself, and the program is as without times.
     """
     dt = durations(trajectories)
     return discount if dt is None else jnp.asarray(discount) ** dt

@@ -1,5 +1,5 @@
-"""Proximal policy optimisation of recurrent agents, where one observation does not tell
-what to do: velocities are hidden, and observations may come at random intervals.
+"""Proximal policy optimisation of recurrent agents in partially observable environments: velocities
+are masked, and observations may come at random intervals.
 
     python -m recipes.nde_ppo --cell gru --max-interval 3
 

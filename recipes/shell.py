@@ -1,4 +1,4 @@
-"""What every recipe has in the shell: flags, a progress bar, a summary."""
+"""The command line of recipes: flags, a progress bar, a summary."""
 
 import dataclasses
 import inspect
@@ -126,7 +126,7 @@ def run(
 
 
 def piece(num_updates: int) -> int:
-    """How many updates are made between two moves of the bar: the largest divisor of
+    """The number of updates between two moves of the progress bar: the largest divisor of
     `num_updates` that leaves at least `_CALLS` pieces, or 1.
     """
     largest = max(1, num_updates // _CALLS)
@@ -135,7 +135,7 @@ def piece(num_updates: int) -> int:
 
 @contextmanager
 def progress(num_updates: int, show: bool) -> Generator[Callable[[int, fx.typing.Metrics], None]]:
-    """A live bar with the latest return; the function that moves it."""
+    """A progress bar with the latest return; the function that moves it."""
     if not show:
         yield lambda updates, metrics: None
         return
@@ -162,7 +162,7 @@ def progress(num_updates: int, show: bool) -> Generator[Callable[[int, fx.typing
 
 
 def show_summary(summary: dict[str, Any]) -> None:
-    """Print the summary of a run for people."""
+    """Print the summary of a run."""
     print(
         f"{summary['env']}, seed {summary['seed']}: "
         f"return {summary['eval_return_mean']:.1f} +- {summary['eval_return_std']:.1f} "

@@ -1,4 +1,4 @@
-"""Arguments and hyperparameters, checked with errors for people."""
+"""Checks of arguments and hyperparameters."""
 
 import difflib
 import functools
@@ -31,7 +31,7 @@ else:
 
 
 def check_number(where: str, value: Any, interval: Interval, *, schedule: bool = False) -> Any:
-    """Check one hyperparameter and make a float of it, so that it is traced.
+    """Check one hyperparameter, and make it a float so that it is traced.
 
     The value of a tracer is not known: it passes. An array passes if all of it lies in the
     interval (a batch of hyperparameters, to be vmapped over).
@@ -123,7 +123,7 @@ def declared_intervals(function: Callable[..., Any]) -> dict[str, Interval]:
 
 @unchecked
 def suggest_keywords(function: Callable[P, R]) -> Callable[P, R]:
-    """Give a function an error for people where a keyword of it is misspelt.
+    """Raise an error that suggests the right keyword where one is misspelt.
 
     Python's own says that the keyword is unexpected; this one says which was probably
     meant. **Raises:** `HyperparameterError`.

@@ -1,4 +1,4 @@
-"""Shapes and dtypes of PyTrees: in messages, in checks, and of leading axes."""
+"""Shapes, dtypes and leading axes of PyTrees."""
 
 from dataclasses import fields
 from typing import Any

@@ -1,4 +1,4 @@
-"""A table of an algorithm: its stages, what goes through them, their states."""
+"""A table of an algorithm: its stages, their data, states and hyperparameters."""
 
 import math
 from typing import Any, final
@@ -32,7 +32,7 @@ class Row(eqx.Module):
 
 
 def describe(algorithm: Transform[Any, Any], agent: Any) -> None:
-    """Print a table of an algorithm as it works on an agent.
+    """Print a table of an algorithm's stages.
 
     One row a stage, those within other stages indented under them: what it takes and gives,
     with types and leading shapes; the size of its state; and its hyperparameters. Nothing is
@@ -45,7 +45,7 @@ def describe(algorithm: Transform[Any, Any], agent: Any) -> None:
 
 
 def rows_of(algorithm: Transform[Any, Any], agent: Any) -> list[Row]:
-    """The rows of [`describe`][lerax_fx.describe], for programs."""
+    """The rows of [`describe`][lerax_fx.describe], as data."""
     algorithm = as_chain(algorithm, "describe: algorithm")
     check_starts("describe", algorithm)
     arrays, rest = eqx.partition(agent, is_array)

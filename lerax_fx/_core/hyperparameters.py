@@ -1,4 +1,4 @@
-"""Which parts of an algorithm are numbers to be traced, and which are its structure.
+"""Hyperparameters (traced leaves) and structure (everything else) of an algorithm.
 
 An algorithm is a PyTree. Its floats and arrays are hyperparameters: they enter compiled code as
 arguments, so a new value costs no compilation, they can be vmapped over, and gradients reach
@@ -19,7 +19,7 @@ from lerax_fx.errors import HyperparameterError, format_error
 
 
 class Constant:
-    """A leaf that belongs to the structure.
+    """A leaf that is part of the structure.
 
     Compared with its type, because `1 == True` and both are legal; by identity where the value
     cannot be hashed, which costs a compilation at worst.
@@ -41,7 +41,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Structure:
-    """Everything about a PyTree but the numbers in it: hashable, comparable.
+    """The structure of a PyTree, everything but its traced leaves: hashable and comparable.
 
     - `treedef`: JAX's; static fields are in it, and are compared with `==`.
     - `static_types`: the types of these, since `1 == True == 1.0`.
@@ -125,8 +125,8 @@ def _split(where: str, tree: Any, is_number: Callable[[Any], bool]) -> tuple[lis
 
 
 def _as_float(number: Any) -> Any:
-    """One form for a float, a NumPy scalar and an array of shape `()`, so that they share a
-    program: the weakly typed float, which leaves the dtype of what it meets as it is.
+    """One form of a float, a NumPy scalar and an array of shape `()`, so that they share a program:
+    the weakly typed float.
     """
     if isinstance(number, Tracer | float) or np.shape(number) != ():
         return number

@@ -76,7 +76,7 @@ class Repeat(Wrapper[In_contra, Out_co]):
 
 
 def repeat(times: int, inner: Transform[In, Out]) -> Repeat[In, Out]:
-    """Run `inner` `times` times over the same data, the agent and its state going on.
+    """Run `inner` `times` times on the same data, carrying the agent and its state over.
 
     The output is the last one's; metrics are means over the repetitions.
     `repeat(1, a)` acts as `chain(a)`.

@@ -1,4 +1,4 @@
-"""The replay buffer: a ring of steps, with observations stored once or twice."""
+"""The replay buffer: a ring buffer of steps, with each observation stored once or twice."""
 
 from dataclasses import replace
 from typing import Any, final
@@ -17,7 +17,7 @@ ObservationSlots = Int[Array, "environments *time"]
 
 @final
 class ObservationBuffer(eqx.Module):
-    """The last `size` observations of each of some environments, each in a ring of its own.
+    """Ring buffers of observations, one for each environment, with each observation stored once.
 
     A step's next observation is the one behind its own. What the following step saw is stored
     only if it is another: after a reset, or if anything came between. So nothing is taken for
@@ -36,7 +36,7 @@ class ObservationBuffer(eqx.Module):
 
     @staticmethod
     def empty(like: Tree, num_envs: int, size: int) -> "ObservationBuffer":
-        """Nothing yet, for observations like these (shapes will do), `(num_envs, time)`."""
+        """An empty buffer, for observations of these shapes, `(num_envs, time)`."""
 
         def room(leaf: Any) -> Array:
             return jnp.zeros((num_envs * size, *leaf.shape[2:]), leaf.dtype)
@@ -44,7 +44,8 @@ class ObservationBuffer(eqx.Module):
         return ObservationBuffer(jax.tree.map(room, like), jnp.zeros(num_envs, jnp.int32), size)
 
     def add(self, new: Transitions) -> tuple["ObservationBuffer", ObservationSlots]:
-        """With what steps `(num_envs, time)` saw and led to; and where they saw it.
+        """Add the observations of steps `(num_envs, time)` and their next ones; and the slots of
+        the former.
 
         At most `2 * time` observations of each environment are added, which `size` has to hold.
         """
@@ -71,12 +72,12 @@ class ObservationBuffer(eqx.Module):
         return ObservationBuffer(seen, last, self.size), slots % modulus
 
     def at(self, env: Int[Array, "*batch"], slots: Int[Array, "*batch"]) -> Tree:
-        """What was seen at slots of environments."""
+        """The observations in slots."""
         index = self._index(env, slots)
         return jax.tree.map(lambda x: x.at[index].get(mode="promise_in_bounds"), self.seen)
 
     def there(self, slots: Int[Array, "*batch environments"]) -> Bool[Array, "*batch environments"]:
-        """Whether slots hold what they held, and those behind them.
+        """Whether slots, and those behind them, were not overwritten since.
 
         Meaningless for a slot of which that was known to be false before the last `add`.
         """
@@ -87,7 +88,7 @@ class ObservationBuffer(eqx.Module):
 
 
 def _differ(one: Tree, other: Tree) -> Bool[Array, "environments time"]:
-    """Whether any number of each step does; NaN does from itself, which costs room alone."""
+    """Whether steps differ in any number; NaN differs from itself, which only costs memory."""
     differ = [
         jnp.any(a != b, axis=tuple(range(2, a.ndim)))
         for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
@@ -161,7 +162,7 @@ class RingBuffer(eqx.Module):
 
     @property
     def stored(self) -> Count:
-        """How many rows can be drawn, the newest ones."""
+        """How many rows can be sampled, the newest ones."""
         return self.filled if self.kept is None else self.kept
 
     def add(self, new: Tree) -> "RingBuffer":
@@ -193,7 +194,7 @@ class RingBuffer(eqx.Module):
         return ring if observations is None else ring._drop_overwritten(observations, count)
 
     def _drop_overwritten(self, observations: ObservationBuffer, count: int) -> "RingBuffer":
-        """Without the rows an observation of which was written over by the last `count` rows."""
+        """Drop the rows of which an observation was overwritten by the last `count` rows."""
         rows = jnp.minimum(self.stored + count, self.rows)
         # Each row has one of each environment at least, so no more are gone than were added.
         age = rows - 1 - jnp.arange(min(2 * count, self.rows))
@@ -203,7 +204,7 @@ class RingBuffer(eqx.Module):
         return replace(self, kept=rows // self.stride * self.stride)
 
     def starts(self, bits: UInt32[Array, "*shape"], length: int) -> Int[Array, "*shape"]:
-        """Places where windows of `length` steps of one environment begin, each as likely, by
+        """Uniformly random places where windows of `length` steps of one environment begin, from
         random bits.
 
         Meaningless while fewer than `length` rows are stored.
@@ -218,7 +219,9 @@ class RingBuffer(eqx.Module):
         return first % (self.rows * self.num_envs)
 
     def begins_window(self, age: Int[Array, "*ages"], length: int) -> Bool[Array, "*ages"]:
-        """Whether a row, the newest of age 0, is there and as many after it as a window takes."""
+        """Whether a window begins at a row, the newest of age 0: whether it and the rows after it
+        are stored.
+        """
         begins = (age >= length - 1) & (age < self.stored)
         return begins & ((self.position - 1 - age) % self.stride == 0)
 
@@ -264,6 +267,6 @@ class RingBuffer(eqx.Module):
 
 
 def _with_slots(steps: Transitions, slots: Any) -> Transitions:
-    """Steps whose observations are kept elsewhere."""
+    """Steps with slots in place of observations."""
     # Not made anew, for they may hold shapes instead of arrays.
     return eqx.tree_at(lambda s: (s.observation, s.next_observation), steps, (slots, None))

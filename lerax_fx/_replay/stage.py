@@ -31,7 +31,7 @@ _AROUND = "Put minibatch within replay, not around it."
 
 @final
 class ReplayState(eqx.Module):
-    """The replay buffer, the inner transform's state, and the state of the sampling."""
+    """The replay buffer, the state of the stage within, and the state of the sampling."""
 
     ring: RingBuffer
     inner: Tree
@@ -40,8 +40,8 @@ class ReplayState(eqx.Module):
 
 @final
 class ReplayAhead(eqx.Module):
-    """Random draws that depend only on the key: which windows are drawn, and what the inner
-    transform draws, of each of its updates.
+    """Random draws that depend only on the key: of the sampling, and of the stage within for each
+    of its updates.
     """
 
     sample: Tree
@@ -199,7 +199,7 @@ class Replay(Wrapper[D, D]):
             )
 
     def _rows(self, num_envs: int, num_steps: int) -> int:
-        """As many as the capacity holds whole rollouts of."""
+        """The number of rows: as many whole rollouts as the capacity holds."""
         rows = self.capacity // (num_envs * num_steps) * num_steps
         if rows < self.length:
             raise HyperparameterError(
@@ -275,8 +275,8 @@ def replay(
       own and the next one. Given a number, each is kept once, which is half the memory where
       they are large: `T` steps of an episode have `T + 1`. A tenth more than `capacity` is
       enough for episodes of ten steps or more. Where they are so short that it is not, the
-      oldest steps are forgotten early, of all environments alike: what is drawn is always
-      right, and each stored window as likely as it would be.
+      oldest steps are dropped early, of all environments alike: samples are always right, and
+      uniform over the stored windows.
 
     - `memory`: whether the agent's hidden state is stored with the steps. Without, windows begin
       anywhere and may have any length: for training what is not recurrent, such as a model.
@@ -320,7 +320,7 @@ def _checked_sampling(sampling: Any) -> AbstractSampling:
     raise WiringError(
         format_error(
             "replay: sampling",
-            wanted="a way to draw windows",
+            wanted="a sampling scheme",
             got=f"{sampling!r}",
             fix="Pass fx.uniform() or fx.prioritized().",
         )
@@ -425,10 +425,9 @@ def burn_in(steps: int) -> BurnIn:
         replay(chain(burn_in(20), td_target(...), minimize(...)), length=60, ...)
 
     Kapturowski et al. 2019, "Recurrent Experience Replay in Distributed Reinforcement
-    Learning" (R2D2), section 3: what an agent remembered when it acted is not what it would
-    remember now; after a few steps it nearly is. The agent as it is makes the memory, for its
-    target network as well; no gradient goes through it. The steps are then gone from the
-    window.
+    Learning" (R2D2), section 3: the stored hidden state is stale; after a few steps of unrolling
+    it is nearly the one of the current parameters. Target networks get the online network's
+    hidden state; no gradient goes through it. The steps are then removed from the window.
 
     **Raises:** `HyperparameterError` if `steps` is not an int of at least 1; `WiringError`, when
     traced, for windows that are not longer, or without memory.

@@ -1,4 +1,4 @@
-"""What stages and losses ask of an agent."""
+"""Protocols of agents: what stages and losses ask of them."""
 
 import abc
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from lerax_fx.typing import Key, Scalar, Tree
 
 
 class Output(eqx.Module):
-    """Of an actor-critic: a policy and a state value.
+    """The output of an actor-critic: a policy and a state value.
 
     `agent.step` gives one, `agent.unroll` one whose arrays begin with the axis of time.
 
@@ -30,7 +30,7 @@ class Output(eqx.Module):
 
 
 class QOutput(Output):
-    """Of a Q-network: the policy is greedy in `q_values`, and `value` is their maximum.
+    """The output of a Q-network: the policy is greedy in `q_values`, and `value` is their maximum.
 
     - `q_values`: of each action: float, `(actions,)`; `(time, actions)` of a trajectory.
     """
@@ -39,7 +39,8 @@ class QOutput(Output):
 
 
 class DistributionalQOutput(QOutput):
-    """Of a distributional Q-network: `q_values` are the means of the return distributions.
+    """The output of a distributional Q-network: `q_values` are the means of the return
+    distributions.
 
     - `return_distribution`: of each action, with `atoms`, `probabilities` and `mean`: a
       [`CategoricalReturns`][lerax_fx.agents.CategoricalReturns] or a
@@ -259,7 +260,7 @@ _FAMILIES: dict[type, _Family] = {
 
 
 def check_agent_family(where: str, agent: Any, *families: type) -> type:
-    """The first of the families that the agent belongs to.
+    """The first of the families whose protocol the agent has.
 
     **Raises:** `WiringError`, with the constructors of these families, if it belongs to none.
     """
@@ -398,7 +399,7 @@ class AbstractActorCritic(eqx.Module):
 
     @abc.abstractmethod
     def step(self, memory: Tree, observation: Tree, key: Key) -> tuple[Tree, Output]:
-        """One environment, one step: the memory after it, and the output."""
+        """One step in one environment: the hidden state after it, and the output."""
 
     def unroll(
         self, memory: Tree, observations: Tree, resets: Bool[Array, " time"], key: Key
@@ -431,7 +432,7 @@ class AbstractFeedforward(AbstractActorCritic):
 
     @abc.abstractmethod
     def output(self, observation: Tree, key: Key) -> Output:
-        """What the networks give for one observation."""
+        """The output for one observation."""
 
     def initial_memory(self) -> None:
         return None

@@ -1,4 +1,4 @@
-"""The environments of gymnax (Lange, 2022) as `Env`.
+"""Adapter to gymnax's environments (Lange, 2022).
 
 Importing this module imports gymnax, which takes a while: it is left to
 [`make`][lerax_fx.make] to do so when it is asked for one of them.
@@ -37,8 +37,8 @@ class GymnaxState(eqx.Module):
 
 @final
 class GymnaxEnv(Env):
-    """One environment of gymnax. Random numbers, observations, rewards and ends are those
-    of gymnax's `step_env` and `reset_env` under the same keys.
+    """An environment of gymnax. Random numbers, observations, rewards and ends are those of
+    gymnax's `step_env` and `reset_env` under the same keys.
 
     **Arguments:**
 
@@ -194,7 +194,7 @@ def _suggest(name: str, known: list[str]) -> str:
 
 
 def _convert(name: str, space: Any) -> Space:
-    """One of gymnax's spaces as one of ours."""
+    """A space of gymnax as one of `fx.spaces`."""
     match space:
         case gymnax_spaces.Discrete():
             return Discrete(int(space.n))

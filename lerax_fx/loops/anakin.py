@@ -1,4 +1,4 @@
-"""The training loop: a whole run as one pure function."""
+"""The Anakin training loop: a whole run as one pure function."""
 
 import functools
 from collections.abc import Callable
@@ -27,7 +27,7 @@ _BYTES_AHEAD = 2**14
 
 @final
 class TrainState(eqx.Module):
-    """A run between two updates: everything that is needed to go on, bit for bit.
+    """The state of a run between two updates: everything that is needed to continue it.
 
     - `agent`: the agent, as trained so far.
     - `algorithm`: the states of all stages.
@@ -84,7 +84,7 @@ class AnakinLoop:
     def step(
         self, state: TrainState, num_updates: int = 1, *, donate: bool = False
     ) -> tuple[TrainState, Metrics]:
-        """`num_updates` updates from a state on.
+        """`num_updates` updates from a state.
 
         Pieces of a single update may round otherwise than longer ones, since XLA compiles them
         differently: PPO's weights differed by 3e-8 after twelve, on a CPU, and by nothing in
@@ -214,8 +214,8 @@ def _next_key(key: Key, _: None) -> tuple[Key, Key]:
 
 
 def _updates_ahead(algorithm: Transform[None, Any], key: Key, num_updates: int) -> int:
-    """For how many updates random numbers are drawn ahead: as many as fit in the bounds, and divide
-    `num_updates`, since what is left over would have to be compiled by itself.
+    """The number of updates for which random numbers are drawn ahead: as many as fit in the bounds,
+    and a divisor of `num_updates`, since the remainder would have to be compiled by itself.
     """
     drawn = jax.tree.leaves(jax.eval_shape(algorithm.draw_ahead, key))
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in drawn)
@@ -273,10 +273,10 @@ def _checked_key(key: Any) -> Key:
 
 
 def updates_in(total_steps: int, *, num_envs: int, num_steps: int, warmup: int = 0) -> int:
-    """How many whole updates of `num_envs * num_steps` environment steps are in a budget.
+    """The number of updates of `num_envs * num_steps` environment steps in a budget.
 
-    **Raises:** `HyperparameterError` if there is not even one, or if nothing is left after
-    the first `warmup` steps, in which nothing is learnt.
+    **Raises:** `HyperparameterError` for a budget of less than one update, or of less than the
+    `warmup` steps of a replay.
     """
     batch = check_count("num_envs", num_envs) * check_count("num_steps", num_steps)
     if check_count("total_steps", total_steps) < batch:

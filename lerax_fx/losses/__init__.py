@@ -1,4 +1,4 @@
-"""Losses: terms that can be summed, and the sums that have names."""
+"""Losses: terms that can be summed, and the losses of the algorithms here."""
 
 from lerax_fx.losses.base import Loss, LossOutput, loss_term
 from lerax_fx.losses.model import ModelPrediction, dynamics_loss, forward_model

@@ -58,7 +58,7 @@ class Term(eqx.Module):
 
     @property
     def input_type(self) -> Any:
-        """The type that the second argument, the data, is annotated with; `Any` for none."""
+        """The annotated type of the second argument, the data; `Any` for none."""
         hints = get_type_hints(self.function)
         data = list(inspect.signature(self.function).parameters)[1:2]
         hint = hints.get(data[0], Any) if data else Any
@@ -68,7 +68,7 @@ class Term(eqx.Module):
 
 @final
 class Loss(eqx.Module, Generic[D_contra]):
-    """A weighted sum of terms, itself to be added, subtracted and scaled.
+    """A weighted sum of terms. Losses can be added, subtracted and scaled.
 
         surrogate + 0.5 * value - 0.01 * entropy
 
@@ -91,7 +91,7 @@ class Loss(eqx.Module, Generic[D_contra]):
 
     @property
     def formula(self) -> str:
-        """The loss as one would write it: `0.5 value_loss() - 0.01 entropy()`."""
+        """The loss as a formula: `0.5 value_loss() - 0.01 entropy()`."""
         parts: list[str] = []
         for term, weight in zip(self.terms, self.weights, strict=True):
             settings = ", ".join(f"{k}={_written(v)}" for k, v in term.hyperparameters.items())
@@ -172,7 +172,7 @@ class LossFactory(Generic[P, Data]):
 def loss_term(
     evaluate: Callable[[Any, Data, Key], Evaluated],
 ) -> Callable[[Callable[Concatenate[Evaluated, Data, P], TermValue]], LossFactory[P, Data]]:
-    """Make a loss of a function of what the networks gave, and the data.
+    """Make a loss of a function of the networks' outputs and the data.
 
         @loss_term(forward)
         def entropy(evaluated: PolicyOutput, data: Estimates) -> Scalar: ...
@@ -202,7 +202,7 @@ class FunctionLoss(eqx.Module, Generic[D_contra]):
 
     @property
     def input_type(self) -> Any:
-        """The type of data that the function says it wants, `Any` if it does not say."""
+        """The annotated type of the data; `Any` for none."""
         data = list(inspect.signature(self.function).parameters)[1]
         wanted = get_type_hints(self.function).get(data, Any)
         wanted = get_origin(wanted) or wanted
@@ -285,7 +285,7 @@ def _written(value: Any) -> str:
 
 
 def _most_specific(terms: tuple[Term, ...]) -> Term:
-    """The term whose data the others take as well."""
+    """The term that takes the most specific type of data."""
     chosen = terms[0]
     for term in terms[1:]:
         if chosen.input_type is Any or _takes(chosen, term.input_type):
@@ -350,7 +350,7 @@ _OF_LARGEST = 0.9
 def weighted_mean(
     losses: Float[Array, "*batch time"], weight: Float[Array, "*batch"] | None
 ) -> Scalar:
-    """The mean of the losses, each times the weight of its window; `None` for 1."""
+    """The mean of the losses, weighted by the importance weight of each window; `None` for 1."""
     return jnp.mean(losses if weight is None else weight[..., None] * losses)
 
 

@@ -31,13 +31,13 @@ from lerax_fx.typing import Key, Metrics, Positive, Scalar
 
 @final
 class QValues(eqx.Module):
-    """The value of each action at each step."""
+    """Q-values of each action at each step."""
 
     values: Float[Array, "*batch time actions"]
 
 
 def forward_q(agent: Any, data: Targets, key: Key) -> QValues:
-    """One forward pass through the Q-network."""
+    """The forward pass of the Q-network."""
     check_agent_family("q_loss", agent, QNetwork)
     axes = data.target.shape
     memory, observation, resets = data.memory, data.observation, data.resets
@@ -78,13 +78,13 @@ def q_loss(
 
 @final
 class ActionReturns(eqx.Module):
-    """`returns`: of the action taken at each step, in the form that the agent gives them."""
+    """Return distributions of the actions taken, in the agent's form."""
 
     returns: CategoricalReturns | QuantileReturns
 
 
 def forward_return_distributions(agent: Any, data: DistributionTargets, key: Key) -> ActionReturns:
-    """One forward pass through the distributional Q-network."""
+    """The forward pass of the distributional Q-network."""
     where, axes = "distributional loss", data.atoms.shape[:-1]
     check_agent_family(where, agent, DistributionalQNetwork)
     memory, observation, resets = data.memory, data.observation, data.resets

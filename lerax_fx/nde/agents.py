@@ -32,7 +32,8 @@ from lerax_fx.typing import Flag, Interval, Key, Scalar, Tree
 
 @final
 class CDEMemory(eqx.Module):
-    """What a [`CDEActorCritic`][] carries: the solution so far, and the last value of the control.
+    """The hidden state of a [`CDEActorCritic`][]: the solution so far, and the last value of the
+    control.
 
     - `state`: of the equation.
     - `control`: the features of the last observation.
@@ -299,7 +300,7 @@ def cde_actor_critic(
     squash: bool = False,
     log_std: float = 0.0,
 ) -> CDEActorCritic:
-    """A neural CDE: a memory that is driven by time and by what is observed.
+    """A neural CDE: a hidden state that is driven by time and by the observations.
 
     **Arguments:**
 
@@ -364,7 +365,8 @@ def linear_cde_actor_critic(
     log_std: float = 0.0,
     parallel: bool | None = None,
 ) -> LinearCDEActorCritic:
-    """An encoder, linear CDEs as a memory, and a linear policy and value on top of them.
+    """A recurrent actor-critic of structured linear CDEs, with an encoder before and a linear
+    policy and value after them.
 
     As [`gru_actor_critic`][lerax_fx.agents.gru_actor_critic], but for the memory: trained in
     parallel over time, and told how much of it passed.

@@ -31,7 +31,7 @@ _CUT_BY: ContextVar[str | None] = ContextVar("cut_by", default=None)
 
 @contextmanager
 def cutting_trajectories(stage: str, cuts: bool = True) -> Generator[None]:
-    """While stages within `stage` are run, which cuts trajectories into steps if `cuts`."""
+    """A context in which a stage cuts trajectories into single steps, if `cuts`."""
     if not cuts:
         yield
         return
@@ -43,7 +43,7 @@ def cutting_trajectories(stage: str, cuts: bool = True) -> Generator[None]:
 
 
 def check_whole_trajectories(where: str, fix: str | None = None) -> None:
-    """For stages that look from one step of a trajectory to the next.
+    """Check that trajectories are whole, for stages that look from one step to the next.
 
     **Raises:** `WiringError` within a stage that cuts trajectories into single steps.
     """
@@ -104,7 +104,7 @@ class Minibatch(Wrapper[D, D]):
         return Step(agent, state, data, mean_over_time(metrics))
 
     def _shapes(self, agent: Tree, data: Any) -> Any:
-        """Those of one minibatch."""
+        """The shapes of one minibatch."""
 
         def first(data: Any, key: Key) -> Any:
             rows, size = self._rows(agent, data)
@@ -113,8 +113,8 @@ class Minibatch(Wrapper[D, D]):
         return eqx.filter_eval_shape(first, data, jax.random.key(0))
 
     def _keys(self, key: Key) -> tuple[Any, Any]:
-        """For each epoch, one to shuffle by and one for each minibatch. Apart from each
-        other: the latter are dead code where `inner` draws nothing.
+        """For each epoch, a key to shuffle by and one for each minibatch. Split separately: the
+        latter are dead code where `inner` draws nothing.
         """
         shuffle_key, learn_key = jax.random.split(key)
         learn_keys = jax.random.split(learn_key, self.num_epochs * self.num_minibatches)
@@ -122,12 +122,12 @@ class Minibatch(Wrapper[D, D]):
         return jax.random.split(shuffle_key, self.num_epochs), learn_keys.reshape(shape)
 
     def _keeps_time(self, agent: Tree) -> bool:
-        """Whether trajectories stay whole: an agent's memory has to run through them."""
+        """Whether trajectories stay whole, as recurrent agents need."""
         return self.whole_trajectories or has_memory(agent)
 
     def _rows(self, agent: Tree, data: D) -> tuple[D, int]:
-        """What is shuffled, along the first axis: environments, or single steps, which are
-        trajectories of length 1.
+        """The rows that are shuffled, along the first axis: environments, or single steps, which
+        are trajectories of length 1.
         """
         if self._keeps_time(agent):
             return data, common_axes("minibatch: data", data, 1)[0]
@@ -136,7 +136,7 @@ class Minibatch(Wrapper[D, D]):
         return jax.tree.map(lambda x: x.reshape(size, 1, *x.shape[2:]), data), size
 
     def _indices(self, key: Key, size: int) -> Any:
-        """Which rows each minibatch of one epoch holds: a permutation, cut."""
+        """The rows of each minibatch of one epoch: a random permutation, cut."""
         if size % self.num_minibatches:
             raise WiringError(
                 format_error(
@@ -155,7 +155,7 @@ class Minibatch(Wrapper[D, D]):
 
 
 def take(rows: D, index: Any) -> D:
-    """The rows at `index`, which holds each row at most once."""
+    """Gather rows at `index`, which holds each at most once."""
 
     def gather(x: Any) -> Any:
         return x.at[index].get(mode="promise_in_bounds", unique_indices=True)
@@ -171,7 +171,7 @@ def minibatch(
     num_minibatches: int,
     whole_trajectories: bool = False,
 ) -> Minibatch[D]:
-    """Run `inner` on every minibatch of the data, `num_epochs` times over.
+    """Run `inner` on shuffled minibatches of the data, for `num_epochs` epochs.
 
     The data's arrays begin with the axes `(environments, time)`. Steps are shuffled anew
     in each epoch and cut into `num_minibatches`; a minibatch has the axes `(rows, 1)`. For

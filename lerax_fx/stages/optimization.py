@@ -1,4 +1,4 @@
-"""Gradient steps on a loss, and learning-rate schedules."""
+"""Gradient steps on a loss, optimisers and learning-rate schedules."""
 
 import dataclasses
 import inspect
@@ -38,7 +38,7 @@ class Anneal(Schedule):
 
 @suggest_keywords
 def anneal(value: NonNegative, *, num_updates: int, steps_per_update: int = 1) -> Anneal:
-    """A schedule from `value` to 0, linear in the updates of a run.
+    """Linear decay from `value` to 0 over the updates of a run.
 
     Optax counts gradient steps, of which one update of an algorithm makes
     `steps_per_update`: epochs times minibatches for PPO. Within an update the value stays,
@@ -62,7 +62,7 @@ _UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
 def init_optimizer(optimizer: optax.GradientTransformation, params: Tree) -> Tree:
-    """The state of an optimiser before its first update.
+    """Initialise an optimiser's state.
 
     **Raises:** `WiringError` for `optax.lookahead`, for differentially private optimisers, and
     for an optimiser that cannot be initialised with these parameters.
@@ -235,14 +235,14 @@ class Optimizer(EvaluatesSchedules):
 
     @property
     def transformation(self) -> optax.GradientTransformation:
-        """What Optax makes of it, around the numbers as they are now."""
+        """The Optax gradient transformation, made with the current values."""
         args = [_made(value) for value in self.args]
         kwargs = {name: _made(value) for name, value in self.kwargs.items()}
         return self.function(*args, **kwargs)
 
     @property
     def elementwise(self) -> bool:
-        """Whether it is known to do the same on one vector of all parameters."""
+        """Whether it is known to act elementwise, so that it does the same on one flat vector."""
         parts = (*self.args, *self.kwargs.values())
         return self.function in _ELEMENTWISE and all(
             part.elementwise if isinstance(part, Optimizer) else not callable(part)
@@ -291,7 +291,7 @@ def optimizer(
 
 
 def transformation_of(value: Tree) -> optax.GradientTransformation:
-    """The gradient transformation of an optimiser of either kind."""
+    """The Optax gradient transformation of an optimiser of either kind."""
     return value.transformation if isinstance(value, Optimizer) else value
 
 
@@ -363,8 +363,8 @@ class Minimize(Transform[D, D]):
         return Step(self._joined(agent, trained, fixed), state, out, metrics)
 
     def _transformation(self, trained: Tree) -> optax.GradientTransformation:
-        """Optax's, on one vector of all parameters where that is the same: a few operations
-        instead of dozens.
+        """The Optax transformation, applied to one flat vector of all parameters where that is the
+        same: a few operations instead of dozens.
         """
         transformation = transformation_of(self.optimizer)
         elementwise = isinstance(self.optimizer, Optimizer) and self.optimizer.elementwise
@@ -372,7 +372,7 @@ class Minimize(Transform[D, D]):
         return optax.flatten(transformation) if elementwise and len(dtypes) == 1 else transformation
 
     def _split(self, agent: Tree) -> tuple[Tree, Tree]:
-        """The arrays that are trained, and the rest of the part that is."""
+        """The trainable arrays of the part that is trained, and the rest of that part."""
         part = self._part(agent)
         trainable = jax.tree.map(_trainable, part, is_leaf=_is_non_trainable)
         trained, fixed = eqx.partition(part, trainable)
@@ -397,7 +397,7 @@ class Minimize(Transform[D, D]):
 
 
 def _at(agent: Any, path: str) -> Any:
-    """What a path of fields, such as `"model/vector_field"`, leads to."""
+    """The part of an agent at a path of fields, such as `"model/field"`."""
     part = agent
     for name in path.split("/"):
         if not hasattr(part, name):
@@ -446,7 +446,7 @@ def minimize(
     *,
     part: str | tuple[str, ...] = (),
 ) -> Minimize[D]:
-    """One step of `optimizer` along the gradient of `loss`; the data is given on unchanged.
+    """One gradient step of `optimizer` on `loss`; the data is given on unchanged.
 
         minimize(ppo_loss(), optimizer(optax.adam, 2.5e-4))
         minimize(q_critic_loss(), optimizer(optax.adam, 1e-3), part="critic")
@@ -462,7 +462,7 @@ def minimize(
     - `optimizer`: an [`optimizer`][lerax_fx.optimizer], whose floats are hyperparameters, or an
       Optax gradient transformation, which is structure.
     - `part`: the part of the agent that is trained, by default all of it: the name of a field,
-      a path of fields such as `"model/vector_field"`, or a tuple of these. Only floating-point
+      a path of fields such as `"model/field"`, or a tuple of these. Only floating-point
       arrays are trained, and none in a [`NonTrainable`][lerax_fx.agents.NonTrainable].
 
     Metrics: `loss`, and the value of each of its terms, unweighted, by name; or the

@@ -1,4 +1,4 @@
-"""Acting in environments: the stage that collects rollouts."""
+"""Rollouts: acting in environments."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ from lerax_fx.typing import Count, Flag, Key, Metrics, Scalar, Tree
 
 @final
 class EpisodeStatistics(eqx.Module):
-    """The episodes of one environment: the one that runs, and sums over those that ended.
+    """Episode returns and lengths in one environment.
 
     - `running_return`, `running_length`: of the episode so far.
     - `ended`: how many ended since the sums were last cleared.
@@ -80,7 +80,7 @@ class EpisodeStatistics(eqx.Module):
         }
 
     def cleared(self) -> "EpisodeStatistics":
-        """The same with the sums at zero; what runs goes on."""
+        """The same with the sums at zero; the running episode goes on."""
         none, nothing = jnp.zeros_like(self.ended), jnp.zeros_like(self.ended_return)
         return EpisodeStatistics(self.running_return, self.running_length, none, nothing, none)
 
@@ -109,8 +109,8 @@ class RunnerState(eqx.Module):
 
 @final
 class RolloutState(eqx.Module):
-    """`runners` are batched over environments; `steps` counts those of all of them, and stays
-    at `2^31 - 1` once it is there.
+    """The runners of all environments, and the number of environment steps so far, which stays at
+    `2^31 - 1` once it is there.
     """
 
     runners: RunnerState
@@ -224,7 +224,7 @@ class RolloutStage(Transform[None, Rollout]):
         return StepDraws(action, step, observation, self._initial_states(reset_state, shape))
 
     def _initial_states(self, key: Key, shape: tuple[int, int]) -> Tree:
-        """As many as there are steps, in pieces if they are few.
+        """Reset states, one for each step; in pieces if they are few.
 
         Few of them XLA's CPU backend would spread over threads for ten tiny loops each, and
         waking those takes longer than the work: 0.8 ms of the 3.2 that an update takes
@@ -255,8 +255,8 @@ def unroll_environment(
     draws: StepDraws,
     keep: tuple[str, ...] = (),
 ) -> tuple[RunnerState, RolloutStep]:
-    """Act in one environment, a step for each of `draws`, in a new episode after each end;
-    by the distributions that `behaviour_policy` makes of the agent's outputs.
+    """Act in one environment with auto-reset, one step for each of `draws`, by the behaviour policy
+    that `behaviour_policy` makes of the agent's outputs.
     """
 
     def one_step(runner: RunnerState, draws: StepDraws) -> tuple[RunnerState, RolloutStep]:
@@ -298,7 +298,7 @@ def select_on_done(done: Any, initial: Tree, otherwise: Tree) -> Tree:
 
 
 def next_values(agent: Any, trajectories: RolloutStep, key: Key) -> Any:
-    """The agent's value of each `next_observation`, `(environments, time)`; 0 if terminated.
+    """Bootstrap values: of each `next_observation`, `(environments, time)`; 0 if terminated.
 
     Within an episode that is the next step's value, known already. What has to be
     evaluated is the last step, and the steps that were truncated: seldom any.
@@ -388,7 +388,7 @@ def _checked_exploration(explore: Any) -> AbstractExploration | None:
     raise WiringError(
         format_error(
             "rollout: explore",
-            wanted="a way to explore",
+            wanted="an exploration",
             got=f"{explore!r}",
             fix="Pass for instance fx.epsilon_greedy(0.1).",
         )
