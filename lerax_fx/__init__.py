@@ -25,6 +25,7 @@ install_from_environment()
 
 from lerax_fx import (
     agents,
+    arguments,
     data,
     envs,
     errors,
@@ -109,6 +110,7 @@ __all__ = [
     "agents",
     "anakin_loop",
     "anneal",
+    "arguments",
     "burn_in",
     "c51_loss",
     "categorical_q_agent",
