@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import distrax
 import equinox as eqx
@@ -61,6 +61,7 @@ class NonTrainable(eqx.Module):
     """
 
 
+@runtime_checkable
 class ActorCritic(Protocol):
     """A policy and a state value, with or without a hidden state: what `rollout`, `evaluate`
     and the on-policy losses ask of an agent. `fx.actor_critic` makes one.
@@ -95,6 +96,7 @@ class ActorCritic(Protocol):
         ...
 
 
+@runtime_checkable
 class QNetwork(Protocol):
     """As [`ActorCritic`][lerax_fx.agents.ActorCritic], for discrete actions, with an output
     that has `q_values`: DQN, PQN and theirs. `fx.q_agent` and `fx.agents.gru_q_agent` make one.
@@ -113,6 +115,7 @@ class QNetwork(Protocol):
         ...
 
 
+@runtime_checkable
 class DistributionalQNetwork(Protocol):
     """As [`QNetwork`][lerax_fx.agents.QNetwork], with an output that has
     `return_distribution`: C51, QR-DQN. `fx.categorical_q_agent` and `fx.quantile_q_agent` make
@@ -132,6 +135,7 @@ class DistributionalQNetwork(Protocol):
         ...
 
 
+@runtime_checkable
 class ContinuousQ(ActorCritic, Protocol):
     """An [`ActorCritic`][lerax_fx.agents.ActorCritic] without a hidden state that has a policy
     over continuous actions, and Q-functions of an observation and an action: DDPG, TD3, and,
@@ -157,6 +161,7 @@ class ContinuousQ(ActorCritic, Protocol):
         ...
 
 
+@runtime_checkable
 class DiscreteQ(ActorCritic, Protocol):
     """As [`ContinuousQ`][lerax_fx.agents.ContinuousQ], for discrete actions: discrete SAC.
     `fx.soft_actor_critic` makes one.
@@ -180,6 +185,7 @@ class DiscreteQ(ActorCritic, Protocol):
         ...
 
 
+@runtime_checkable
 class HasTemperature(Protocol):
     """What SAC asks for besides [`ContinuousQ`][lerax_fx.agents.ContinuousQ] or
     [`DiscreteQ`][lerax_fx.agents.DiscreteQ]: the log of the temperature, float, `()`.
@@ -189,6 +195,7 @@ class HasTemperature(Protocol):
     def log_temperature(self) -> Scalar: ...
 
 
+@runtime_checkable
 class HasModel(Protocol):
     """What `dynamics_loss` asks for: a [`Dynamics`][lerax_fx.nde.Dynamics] of the environment.
     `fx.planning.planning_agent` makes such an agent.
