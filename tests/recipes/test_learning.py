@@ -66,7 +66,7 @@ def test_ppo_learns_breakout():
     def one_seed(key):
         agent_key, train_key = jax.random.split(key)
         agent = fx.agents.mlp_actor_critic(env, key=agent_key, activation="relu")
-        _, train = ppo.make(env, key=agent_key, total_steps=1_000_000, **settings)
+        _, train = ppo.make(env, key=agent_key, agent=agent, total_steps=1_000_000, **settings)
         curve = train(agent, train_key)[1]["episode_return"]
         return jnp.nanmean(curve[-(len(curve) // 10) :])
 
