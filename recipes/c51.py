@@ -2,9 +2,9 @@
 
     python -m recipes.c51 --no-double --low -100
 
-DQN with other targets and another loss. The defaults are those of `dqn.py`, made double, and
-learn CartPole-v1, whose discounted returns are between 0 and 100. Not double, one of five seeds
-ended at 155.
+DQN with other targets and another loss. The defaults are those of PureJaxRL's `dqn.py`, made
+double, and learn CartPole-v1, whose discounted returns are between 0 and 100. Not double, one of
+five seeds ended at 155.
 """
 
 from typing import Any, TypedDict, Unpack

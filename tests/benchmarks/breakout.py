@@ -21,6 +21,7 @@ import distrax
 import jax
 import numpy as np
 from comparison import load_purejaxrl, prepare, timed
+from dqn_against_purejaxrl import AS_PUREJAXRL
 from dqn_against_purejaxrl import SETTINGS as DQN_SETTINGS
 from rejax_programs import (
     EVALUATION_EPISODES,
@@ -78,7 +79,7 @@ def programs(purejaxrl: Path, rejax: Path, steps: int) -> dict[str, tuple[Any, A
 
     def our_dqn(key: Any) -> Any:
         agent_key, train_key = jax.random.split(key)
-        agent, train = dqn.make(env, key=agent_key, total_steps=steps)
+        agent, train = dqn.make(env, key=agent_key, total_steps=steps, **AS_PUREJAXRL)
         agent, _ = train(agent, train_key)
 
         def values(observation: Any) -> Any:

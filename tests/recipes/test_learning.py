@@ -76,13 +76,17 @@ def test_ppo_learns_breakout():
     assert mean >= 24.7 - 2.4
 
 
+# DQN as PureJaxRL has it, but for the learning rate of prioritised replay.
+PLAIN = {"learning_rate": 2.5e-4, "anneal": False, "double": False, "layer_norm": False}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
         {},
-        {"double": True, "dueling": True, "n": 3},
-        {"prioritized": True, "learning_rate": 6.25e-5},
+        PLAIN | {"double": True, "dueling": True, "n": 3},
+        PLAIN | {"prioritized": True, "learning_rate": 6.25e-5},
     ],
 )
 def test_dqn_learns_cartpole(options):
