@@ -4,7 +4,7 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args, get_type_hints, is_typeddict
 
 import jax
 import numpy as np
@@ -121,6 +121,24 @@ def declared_intervals(function: Callable[..., Any]) -> dict[str, Interval]:
     return intervals
 
 
+def keyword_names(function: Callable[..., Any]) -> list[str]:
+    """The names that a function takes arguments by, in order.
+
+    Where it ends in `**settings: Unpack[Settings]`, these are the keys of that `TypedDict`.
+    """
+    names: list[str] = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            names += [name for hint in get_args(parameter.annotation) for name in _keys(hint)]
+        elif parameter.kind is not parameter.VAR_POSITIONAL:
+            names.append(parameter.name)
+    return names
+
+
+def _keys(hint: Any) -> list[str]:
+    return list(hint.__annotations__) if is_typeddict(hint) else []
+
+
 @unchecked
 def suggest_keywords(function: Callable[P, R]) -> Callable[P, R]:
     """Raise an error that suggests the right keyword where one is misspelt.
@@ -128,10 +146,10 @@ def suggest_keywords(function: Callable[P, R]) -> Callable[P, R]:
     Python's own says that the keyword is unexpected; this one says which was probably
     meant. **Raises:** `HyperparameterError`.
     """
-    known = list(inspect.signature(function).parameters)
-    # Recipes are all called `make`: there the module's name says which.
-    module = function.__module__
-    where = function.__name__ if module.startswith("lerax_fx") else f"{module}.make"
+    known = keyword_names(function)
+    # Every recipe has a `make`: the module's name says which.
+    module, name = function.__module__, function.__name__
+    where = name if module.startswith("lerax_fx") else f"{module}.{name}"
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -113,8 +113,12 @@ class Every(Wrapper[D, D]):
             step = self.inner.update(*carry, data, key)
             return (step.agent, step.state), step.metrics
 
-        due = state.updates % self.period == 0
-        (agent, inner), metrics = conditional_update(due, run, (agent, state.inner))
+        carry = agent, state.inner
+        if self.period == 1:
+            (agent, inner), metrics = run(carry)
+        else:
+            due = state.updates % self.period == 0
+            (agent, inner), metrics = conditional_update(due, run, carry)
         return Step(agent, EveryState((state.updates + 1) % self.period, inner), data, metrics)
 
 

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import distrax
 import equinox as eqx
@@ -62,6 +62,7 @@ class NonTrainable(eqx.Module):
     """
 
 
+@runtime_checkable
 class ActorCritic(Protocol):
     """A policy and a state value, with or without a hidden state: what `rollout`, `evaluate`
     and the on-policy losses ask of an agent. `fx.actor_critic` makes one.
@@ -96,6 +97,7 @@ class ActorCritic(Protocol):
         ...
 
 
+@runtime_checkable
 class QNetwork(Protocol):
     """As [`ActorCritic`][lerax_fx.agents.ActorCritic], for discrete actions, with an output
     that has `q_values`: DQN, PQN and theirs. `fx.q_agent` and `fx.agents.gru_q_agent` make one.
@@ -114,6 +116,7 @@ class QNetwork(Protocol):
         ...
 
 
+@runtime_checkable
 class DistributionalQNetwork(Protocol):
     """As [`QNetwork`][lerax_fx.agents.QNetwork], with an output that has
     `return_distribution`: C51, QR-DQN. `fx.categorical_q_agent` and `fx.quantile_q_agent` make
@@ -133,6 +136,7 @@ class DistributionalQNetwork(Protocol):
         ...
 
 
+@runtime_checkable
 class ContinuousQ(ActorCritic, Protocol):
     """An [`ActorCritic`][lerax_fx.agents.ActorCritic] without a hidden state that has a policy
     over continuous actions, and Q-functions of an observation and an action: DDPG, TD3, and,
@@ -158,6 +162,7 @@ class ContinuousQ(ActorCritic, Protocol):
         ...
 
 
+@runtime_checkable
 class DiscreteQ(ActorCritic, Protocol):
     """As [`ContinuousQ`][lerax_fx.agents.ContinuousQ], for discrete actions: discrete SAC.
     `fx.soft_actor_critic` makes one.
@@ -181,6 +186,7 @@ class DiscreteQ(ActorCritic, Protocol):
         ...
 
 
+@runtime_checkable
 class HasTemperature(Protocol):
     """What SAC asks for besides [`ContinuousQ`][lerax_fx.agents.ContinuousQ] or
     [`DiscreteQ`][lerax_fx.agents.DiscreteQ]: the log of the temperature, float, `()`.
@@ -190,6 +196,7 @@ class HasTemperature(Protocol):
     def log_temperature(self) -> Scalar: ...
 
 
+@runtime_checkable
 class HasModel(Protocol):
     """What `dynamics_loss` asks for: a [`Dynamics`][lerax_fx.nde.Dynamics] of the environment.
     `fx.planning.planning_agent` makes such an agent.
