@@ -207,7 +207,7 @@ def test_anneal_stays_at_0_past_its_updates():
     assert [float(schedule(count)) for count in (8, 9, 10, 1000)] == [0.0] * 4
 
 
-def term_of(function, evaluate=lambda agent, data: agent.critic):
+def term_of(function, evaluate=lambda agent, data, key: agent.critic):
     return fx.loss_term(evaluate)(function)()
 
 
