@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args, get_type_hints
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
 from lerax_fx._core.schedules import as_schedule
-from lerax_fx.errors import HyperparameterError, format_error
+from lerax_fx.errors import HyperparameterError, WiringError, format_error
 from lerax_fx.typing import Interval
 
 P = ParamSpec("P")
@@ -64,6 +65,25 @@ def check_number(where: str, value: Any, interval: Interval, *, schedule: bool =
         )
     # An int would be structure, and every new value a new compilation.
     return float(value) if isinstance(value, int) else value
+
+
+def check_key(where: str, key: Any) -> Any:
+    """**Raises:** `WiringError` if `key` is not one random key, typed or raw."""
+    dtype, shape = getattr(key, "dtype", None), np.shape(key)
+    if dtype is not None:
+        if jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ():
+            return key
+        if dtype == np.uint32 and len(shape) == 1:
+            return key
+    got = f"an array of shape {shape}" if dtype is not None else f"{key!r:.80}"
+    raise WiringError(
+        format_error(
+            where,
+            wanted="one random key",
+            got=got,
+            fix="Pass jax.random.key(seed); for many, jax.vmap over jax.random.split(key, n).",
+        )
+    )
 
 
 def check_flag(where: str, value: Any) -> bool:
@@ -123,12 +143,15 @@ def declared_intervals(function: Callable[..., Any]) -> dict[str, Interval]:
 
 @unchecked
 def suggest_keywords(function: Callable[P, R]) -> Callable[P, R]:
-    """Give a function an error for people where a keyword of it is misspelt.
+    """Give a function errors for people where a keyword of it is misspelt, where what is
+    keyword-only is passed by position, and where its `key` is no random key.
 
     Python's own says that the keyword is unexpected; this one says which was probably
-    meant. **Raises:** `HyperparameterError`.
+    meant. **Raises:** `HyperparameterError`, `WiringError`.
     """
-    known = list(inspect.signature(function).parameters)
+    parameters = inspect.signature(function).parameters
+    known = list(parameters)
+    positional = [name for name, p in parameters.items() if p.kind is not p.KEYWORD_ONLY]
     # Recipes are all called `make`: there the module's name says which.
     module = function.__module__
     where = function.__name__ if module.startswith("lerax_fx") else f"{module}.make"
@@ -136,9 +159,25 @@ def suggest_keywords(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         check_names(where, kwargs, known)
+        if len(args) > len(positional):
+            raise _too_many(where, len(args), known, positional)
+        if "key" in kwargs and kwargs["key"] is not parameters["key"].default:
+            check_key(f"{where}: key", kwargs["key"])
         return function(*args, **kwargs)
 
     return checked
+
+
+def _too_many(where: str, got: int, known: list[str], positional: list[str]) -> Exception:
+    written = [*positional, *(f"{name}=..." for name in known if name not in positional)]
+    return HyperparameterError(
+        format_error(
+            where,
+            wanted="keyword arguments" + (f" after {', '.join(positional)}" if positional else ""),
+            got=f"{got} positional",
+            fix=f"Write {where}({', '.join(written)}).",
+        )
+    )
 
 
 def bind_hyperparameters(
