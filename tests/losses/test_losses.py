@@ -249,7 +249,7 @@ def test_what_is_no_loss_is_refused_by_the_terms_name(data, name):
         return NO_LOSSES[name](evaluation, data)
 
     with pytest.raises(fx.WiringError, match="loss term 'mine': wanted a float scalar"):
-        term_of(mine)(AGENT, data)
+        term_of(mine)(AGENT, data, KEY)
 
 
 def test_a_loss_without_a_gradient_is_refused(data):
