@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args, get_type_hints, is_typeddict
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
 from lerax_fx._core.schedules import as_schedule
-from lerax_fx.errors import HyperparameterError, format_error
+from lerax_fx.errors import HyperparameterError, WiringError, format_error
 from lerax_fx.typing import Interval
 
 P = ParamSpec("P")
@@ -64,6 +65,25 @@ def check_number(where: str, value: Any, interval: Interval, *, schedule: bool =
         )
     # An int would be structure, and every new value a new compilation.
     return float(value) if isinstance(value, int) else value
+
+
+def check_key(where: str, key: Any) -> Any:
+    """**Raises:** `WiringError` if `key` is not one random key, typed or raw."""
+    dtype, shape = getattr(key, "dtype", None), np.shape(key)
+    if dtype is not None:
+        if jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ():
+            return key
+        if dtype == np.uint32 and len(shape) == 1:
+            return key
+    got = f"an array of shape {shape}" if dtype is not None else f"{key!r:.80}"
+    raise WiringError(
+        format_error(
+            where,
+            wanted="one random key",
+            got=got,
+            fix="Pass jax.random.key(seed); for many, jax.vmap over jax.random.split(key, n).",
+        )
+    )
 
 
 def check_flag(where: str, value: Any) -> bool:
@@ -141,12 +161,16 @@ def _keys(hint: Any) -> list[str]:
 
 @unchecked
 def suggest_keywords(function: Callable[P, R]) -> Callable[P, R]:
-    """Raise an error that suggests the right keyword where one is misspelt.
+    """Raise errors for people where a keyword is misspelt, where what is keyword-only is passed by
+    position, and where `key` is no random key.
 
     Python's own says that the keyword is unexpected; this one says which was probably
-    meant. **Raises:** `HyperparameterError`.
+    meant. **Raises:** `HyperparameterError`, `WiringError`.
     """
+    parameters = inspect.signature(function).parameters
     known = keyword_names(function)
+    keywords = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+    positional = [name for name, p in parameters.items() if p.kind not in keywords]
     # Every recipe has a `make`: the module's name says which.
     module, name = function.__module__, function.__name__
     where = name if module.startswith("lerax_fx") else f"{module}.{name}"
@@ -154,9 +178,25 @@ def suggest_keywords(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         check_names(where, kwargs, known)
+        if len(args) > len(positional):
+            raise _too_many(where, len(args), known, positional)
+        if "key" in kwargs and kwargs["key"] is not parameters["key"].default:
+            check_key(f"{where}: key", kwargs["key"])
         return function(*args, **kwargs)
 
     return checked
+
+
+def _too_many(where: str, got: int, known: list[str], positional: list[str]) -> Exception:
+    written = [*positional, *(f"{name}=..." for name in known if name not in positional)]
+    return HyperparameterError(
+        format_error(
+            where,
+            wanted="keyword arguments" + (f" after {', '.join(positional)}" if positional else ""),
+            got=f"{got} positional",
+            fix=f"Write {where}({', '.join(written)}).",
+        )
+    )
 
 
 def bind_hyperparameters(

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import ScalarLike
 
+from lerax_fx._core.arrays import written
 from lerax_fx._core.transform import Transform
 from lerax_fx.errors import HyperparameterError, WiringError, format_error
 from lerax_fx.typing import Count, Scalar, Tree
@@ -41,8 +42,8 @@ class ScheduleOf(Schedule):
         return self.function(*self.args, **self.kwargs)(count)
 
     def __str__(self) -> str:
-        parts = [f"{value}" for value in self.args]
-        parts += [f"{name}={value}" for name, value in self.kwargs.items()]
+        parts = [written(value) for value in self.args]
+        parts += [f"{name}={written(value)}" for name, value in self.kwargs.items()]
         return f"{self.function.__name__}({' '.join(parts)})"
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final, final
 import jax
 from jaxtyping import Array, Bool, Float
 
-from lerax_fx._core.arguments import check_count
+from lerax_fx._core.arguments import check_count, suggest_keywords
 from lerax_fx.agents.encoding import (
     ACTOR_GAIN,
     CRITIC_GAIN,
@@ -112,6 +112,7 @@ class RecurrentActorCritic(AbstractActorCritic):
 _MEMORIES: Final = ("gru",)
 
 
+@suggest_keywords
 def mlp_actor_critic(
     env: Any,
     *,
@@ -160,6 +161,7 @@ def mlp_actor_critic(
     )
 
 
+@suggest_keywords
 def cnn_actor_critic(
     env: Any,
     *,
@@ -217,6 +219,7 @@ def cnn_actor_critic(
     return FeedforwardActorCritic(encoding, torso, actor, critic, policy)
 
 
+@suggest_keywords
 def gru_actor_critic(
     env: Any,
     *,
@@ -256,6 +259,7 @@ def gru_actor_critic(
     )
 
 
+@suggest_keywords
 def actor_critic(
     env: Any,
     *,

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lerax_fx._core.arguments import check_count, check_counts, check_number
+from lerax_fx._core.arguments import check_count, check_counts, check_number, suggest_keywords
 from lerax_fx.agents.encoding import ACTOR_GAIN, Encoding, network_for, vector_encoding
 from lerax_fx.agents.networks import MLP, Activation, Critics
 from lerax_fx.agents.policies import (
@@ -106,6 +106,7 @@ class DiscreteQActorCritic(AbstractFeedforward):
         return Output(distribution, self.q_values(observation, key)[:, distribution.mode()].min())
 
 
+@suggest_keywords
 def deterministic_actor_critic(
     env: Any,
     *,
@@ -140,6 +141,7 @@ def deterministic_actor_critic(
     )
 
 
+@suggest_keywords
 def soft_actor_critic(
     env: Any,
     *,

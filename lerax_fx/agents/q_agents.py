@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from lerax_fx._core.arguments import check_count, check_counts, check_flag
+from lerax_fx._core.arguments import check_count, check_counts, check_flag, suggest_keywords
 from lerax_fx.agents.encoding import Encoding, network_for, torso_for
 from lerax_fx.agents.networks import GRU, Activation, Linear, orthogonal
 from lerax_fx.agents.protocols import (
@@ -135,6 +135,7 @@ class DistributionalQAgent(AbstractFeedforward):
         return CategoricalReturns(numbers, self.support)
 
 
+@suggest_keywords
 def q_agent(
     env: Any,
     *,
@@ -172,6 +173,7 @@ def q_agent(
     return QAgent(encoding, network, num_actions, dueling)
 
 
+@suggest_keywords
 def gru_q_agent(
     env: Any,
     *,
@@ -196,6 +198,7 @@ def gru_q_agent(
     return RecurrentQAgent(encoding, torso, GRU(width, width, key=gru_key), head, num_actions)
 
 
+@suggest_keywords
 def categorical_q_agent(
     env: Any,
     *,
@@ -232,6 +235,7 @@ def categorical_q_agent(
     return _distributional(where, env, key, num_atoms, support, widths, activation)
 
 
+@suggest_keywords
 def quantile_q_agent(
     env: Any,
     *,

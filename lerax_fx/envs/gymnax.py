@@ -80,6 +80,8 @@ class GymnaxEnv(Env):
         observation, following, reward, terminated, _ = self.environment.step_env(
             key, state.state, action, self.params
         )
+        # With 64 bits, some mix the two widths: Pendulum's last_u is the action.
+        following = jax.tree.map(_as_before, state.state, following)
         return self._state(following, observation, reward, terminated)
 
     def observation(self, state: GymnaxState, *, key: Key) -> Tree:
@@ -228,6 +230,12 @@ def _as_element(observation: Any, space: Space) -> Tree:
             return tuple(_as_element(part, s) for part, s in parts)
         case _:
             return jnp.asarray(observation, space.dtype)
+
+
+def _as_before(old: Any, new: Any) -> Any:
+    if jnp.issubdtype(old.dtype, jnp.floating):
+        return jnp.asarray(new, old.dtype)
+    return new
 
 
 def _strong(leaf: Any) -> Any:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lerax_fx._core.arguments import bind_hyperparameters, unchecked
+from lerax_fx._core.arrays import written
 from lerax_fx._core.schedules import ScalarOrSchedule, as_schedule, scaled
 from lerax_fx.errors import WiringError, format_error
 from lerax_fx.typing import Key, Metrics, Scalar, Tree
@@ -94,8 +95,8 @@ class Loss(eqx.Module, Generic[D_contra]):
         """The loss as a formula: `0.5 value_loss() - 0.01 entropy()`."""
         parts: list[str] = []
         for term, weight in zip(self.terms, self.weights, strict=True):
-            settings = ", ".join(f"{k}={_written(v)}" for k, v in term.hyperparameters.items())
-            factor = "" if _is_one(weight) else f"{_written(weight)} "
+            settings = ", ".join(f"{k}={written(v)}" for k, v in term.hyperparameters.items())
+            factor = "" if _is_one(weight) else f"{written(weight)} "
             parts.append(f"{factor}{term.name}({settings})")
         return " + ".join(parts).replace("+ -", "- ")
 
@@ -278,10 +279,6 @@ def _only(priorities: list[Priority]) -> Priority | None:
 
 def _is_one(weight: ScalarOrSchedule) -> bool:
     return isinstance(weight, float) and weight == 1.0
-
-
-def _written(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _most_specific(terms: tuple[Term, ...]) -> Term:

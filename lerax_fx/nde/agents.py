@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lerax_fx._core.arguments import check_count, check_flag, check_number
+from lerax_fx._core.arguments import check_count, check_flag, check_number, suggest_keywords
 from lerax_fx.agents.encoding import ACTOR_GAIN, CRITIC_GAIN, Encoding, torso_for
 from lerax_fx.agents.networks import (
     GRU,
@@ -223,6 +223,7 @@ _VECTOR_FIELD_GAIN: Final = 0.1
 _KEEP: Final = 2.0
 
 
+@suggest_keywords
 def ode_actor_critic(
     env: Any,
     *,
@@ -283,6 +284,7 @@ def ode_actor_critic(
     )
 
 
+@suggest_keywords
 def cde_actor_critic(
     env: Any,
     *,
@@ -353,6 +355,7 @@ def cde_actor_critic(
     )
 
 
+@suggest_keywords
 def linear_cde_actor_critic(
     env: Any,
     *,

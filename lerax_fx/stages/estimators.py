@@ -13,6 +13,7 @@ from lerax_fx._core.arguments import check_count
 from lerax_fx._core.lift import transform
 from lerax_fx.agents.unroll import agent_key, next_outputs, split_keys
 from lerax_fx.data import Estimates, Rollout, Targets, discounts
+from lerax_fx.errors import HyperparameterError, format_error
 from lerax_fx.losses.on_policy import forward_rollout
 from lerax_fx.stages.batches import check_whole_trajectories
 from lerax_fx.typing import Fraction, Key, Positive, Scalar
@@ -93,7 +94,7 @@ def gae(rollout: Rollout, *, discount: Fraction = 0.99, lambda_: Fraction = 0.95
 
 
 @transform
-def n_step_returns(rollout: Rollout, *, n: int = 5, discount: Fraction = 0.99) -> Estimates:
+def n_step_returns(rollout: Rollout, *, n: int | None = 5, discount: Fraction = 0.99) -> Estimates:
     """n-step returns and advantages.
 
     Sutton & Barto 2018, eq. 7.1; Mnih et al. 2016 (A3C), section 4:
@@ -106,18 +107,30 @@ def n_step_returns(rollout: Rollout, *, n: int = 5, discount: Fraction = 0.99) -
 
     **Arguments:**
 
-    - `n`: the most rewards in a window, at least 1. With `n` of at least the trajectory's
-      length these are the returns that A2C uses.
+    - `n`: the most rewards in a window, at least 1 and at most the trajectory's length; None
+      for that length, which gives the returns that A2C uses.
     - `discount`: of a reward one step later, in [0, 1]; where observations are
       [`Timed`][lerax_fx.data.Timed], one unit of time later: `discount ** dt` for a step.
 
-    **Raises:** `HyperparameterError` if `n` is not an int of at least 1.
+    **Raises:** `HyperparameterError` if `n` is not an int of at least 1, or is larger than the
+    trajectory's length.
     """
-    check_count("n_step_returns: n", n)
+    check_whole_trajectories("n_step_returns")
+    length = rollout.reward.shape[-1]
+    steps = length if n is None else check_count("n_step_returns: n", n)
+    if steps > length:
+        raise HyperparameterError(
+            format_error(
+                "n_step_returns: n",
+                wanted=f"at most the {length} steps of a trajectory",
+                got=f"{n}",
+                fix="Raise num_steps of the rollout, lower n, or pass n=None for whole "
+                "trajectories.",
+            )
+        )
 
     def targets(trajectory: Rollout):
         reward, discounts = rewards_and_discounts(trajectory, discount)
-        steps = min(n, trajectory.reward.shape[0])
         return rlax.n_step_bootstrapped_returns(reward, discounts, trajectory.next_value, steps)
 
     target = vmap_trajectories("n_step_returns", targets, rollout)

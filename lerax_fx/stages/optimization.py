@@ -13,6 +13,7 @@ import optax
 from jaxtyping import ArrayLike, ScalarLike
 
 from lerax_fx._core.arguments import check_count, check_number, declared_intervals, suggest_keywords
+from lerax_fx._core.arrays import written
 from lerax_fx._core.schedules import EvaluatesSchedules, Schedule
 from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx.agents.packing import replace_part
@@ -251,8 +252,8 @@ class Optimizer(EvaluatesSchedules):
         )
 
     def __str__(self) -> str:
-        parts = [_written(value) for value in self.args]
-        parts += [f"{name}={_written(value)}" for name, value in self.kwargs.items()]
+        parts = [written(value) for value in self.args]
+        parts += [f"{name}={written(value)}" for name, value in self.kwargs.items()]
         return f"{self.function.__name__}({' '.join(parts)})"
 
 
@@ -297,12 +298,6 @@ def transformation_of(value: Tree) -> optax.GradientTransformation:
 
 def _made(value: Any) -> Any:
     return value.transformation if isinstance(value, Optimizer) else value
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    return getattr(value, "__name__", None) or str(value)
 
 
 D = TypeVar("D")
