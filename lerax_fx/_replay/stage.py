@@ -14,7 +14,7 @@ from lerax_fx._core.chain import as_chain
 from lerax_fx._core.metrics import mean_over_time
 from lerax_fx._core.scan import Carry, conditional_update, scan
 from lerax_fx._core.transform import Shapes, Step, Transform
-from lerax_fx._core.wiring import check_inner
+from lerax_fx._core.wiring import check_in_order, check_inner
 from lerax_fx._core.wrapper import Wrapper
 from lerax_fx._replay.buffer import RingBuffer
 from lerax_fx._replay.sampling import AbstractSampling, SampledWindows, uniform
@@ -83,6 +83,7 @@ class Replay(Wrapper[Rollout, Rollout]):
         self, agent: Tree, state: ReplayState, data: Rollout, key: Key | ReplayAhead
     ) -> Step[Rollout]:
         check_whole_trajectories("replay", _AROUND)
+        check_in_order("replay")
         ahead = key if isinstance(key, ReplayAhead) else self.draw_ahead(key)
         ring = state.ring.add(self._steps(data))
         count = data.reward.shape[1]

@@ -15,6 +15,7 @@ from lerax_fx._core.chain import as_chain
 from lerax_fx._core.metrics import mean_over_time
 from lerax_fx._core.scan import scan
 from lerax_fx._core.transform import Shapes, Step, Transform
+from lerax_fx._core.wiring import reordering
 from lerax_fx._core.wrapper import Wrapper
 from lerax_fx.agents.unroll import has_memory
 from lerax_fx.errors import WiringError, format_error
@@ -84,7 +85,7 @@ class Minibatch(Wrapper[D, D]):
 
         def learn(carry: tuple[Tree, Tree], xs: Any) -> tuple[tuple[Tree, Tree], Metrics]:
             minibatch, key = xs
-            with cutting_trajectories("minibatch", cuts):
+            with reordering("minibatch"), cutting_trajectories("minibatch", cuts):
                 step = self.inner.update(*carry, minibatch, key)
             return (step.agent, step.state), step.metrics
 
