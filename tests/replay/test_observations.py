@@ -108,7 +108,7 @@ def remembered_rows(data, time, sizes, before):
 UNIFORM, PRIORITIZED = fx.uniform(), fx.prioritized(exponent=0.7)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     st.sampled_from(SIZES),
     st.sampled_from([0.0, 0.1, 0.5, 1.0]),
@@ -119,7 +119,7 @@ def test_what_is_looked_up_is_what_was_stored(sizes, ends, sampling, seed):
     check_program(sizes, ends, sampling, seed, remembers=False)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.sampled_from(MEMORY_SIZES),
     st.sampled_from([0.0, 0.3, 1.0]),
