@@ -237,14 +237,16 @@ class Learn(fx.Transform[fx.data.Transitions, fx.data.Transitions]):
     factor: float = 0.5
 
     def init(self, agent, data, key):
-        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self._seen(data()))
+        return jax.tree.map(
+            lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(self._seen, data())
+        )
 
     def update(self, agent, state, data, key):
         out = dataclasses.replace(data, priority=data.reward[:, 0] * self.factor)
         return fx.Step(agent, self._seen(data), out)
 
     def _seen(self, data):
-        return jax.eval_shape(lambda x: x[:, 0], data.reward), data.weight
+        return data.reward[:, 0], data.weight
 
 
 def test_priorities_change_where_windows_were_drawn_and_only_there():
