@@ -285,7 +285,7 @@ def test_an_agent_with_memory_learns_from_what_it_remembered():
 
 def test_an_agent_that_values_no_actions_is_refused():
     agent = fx.agents.gru_actor_critic("CartPole-v1", key=KEY, width=4)
-    with pytest.raises(fx.WiringError, match=r"td_target: agent: wanted.*fx\.gru_q_agent"):
+    with pytest.raises(fx.WiringError, match=r"td_target: agent: wanted.*fx\.agents\.gru_q_agent"):
         run(fx.td_target(), agent, length=2)
     output = agent.step(agent.initial_memory(), jnp.zeros(4), KEY)[1]
     assert isinstance(output.distribution, distrax.Categorical)
