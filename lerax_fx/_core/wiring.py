@@ -1,6 +1,9 @@
 """Checks that stages fit together, and the texts of their errors."""
 
+import contextlib
 import inspect
+from collections.abc import Generator
+from contextvars import ContextVar
 from types import NoneType
 from typing import Any, get_origin, get_type_hints
 
@@ -17,6 +20,37 @@ _SOURCES: dict[str, str] = {}
 def register_producer(type_name: str, stage: str) -> None:
     """Register which stage produces a type of data, for error messages."""
     _SOURCES[type_name] = stage
+
+
+# Set while a stage traces another within it that does not get each update's data once.
+_reordered_by: ContextVar[str | None] = ContextVar("reordered_by", default=None)
+
+
+@contextlib.contextmanager
+def reordering(stage: str) -> Generator[None]:
+    """While stages within `stage` are run, which repeats, leaves out or shuffles their data."""
+    token = _reordered_by.set(stage)
+    try:
+        yield
+    finally:
+        _reordered_by.reset(token)
+
+
+def check_in_order(where: str) -> None:
+    """For stages that store what comes.
+
+    **Raises:** `WiringError` within a stage that repeats, leaves out or shuffles data.
+    """
+    stage = _reordered_by.get()
+    if stage is not None:
+        raise WiringError(
+            format_error(
+                where,
+                wanted="the data of each update once, in the order in which it comes",
+                got=f"data that is repeated, left out or shuffled, within {stage!r}",
+                fix=f"Put {stage} within {where}, not around it.",
+            )
+        )
 
 
 def type_name(kind: Any) -> str:

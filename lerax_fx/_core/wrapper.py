@@ -11,6 +11,7 @@ from lerax_fx._core.chain import as_chain
 from lerax_fx._core.metrics import mean_over_time
 from lerax_fx._core.scan import Carry, conditional_update, scan
 from lerax_fx._core.transform import In_contra, Out_co, Shapes, Step, Transform
+from lerax_fx._core.wiring import reordering
 from lerax_fx.typing import Count, Key, Metrics, Tree
 
 D = TypeVar("D")
@@ -61,6 +62,10 @@ class Repeat(Wrapper[In_contra, Out_co]):
     def update(self, agent: Tree, state: Tree, data: In_contra, key: Key) -> Step[Out_co]:
         if self.times == 1:
             return self.inner.update(agent, state, data, key)
+        with reordering("repeat"):
+            return self._repeated(agent, state, data, key)
+
+    def _repeated(self, agent: Tree, state: Tree, data: In_contra, key: Key) -> Step[Out_co]:
         shapes = eqx.filter_eval_shape(self.inner.update, agent, state, data, key).out
         arrays, fixed = eqx.partition(shapes, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
         no_output = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), arrays)
@@ -110,7 +115,8 @@ class Every(Wrapper[D, D]):
 
     def update(self, agent: Tree, state: EveryState, data: D, key: Key) -> Step[D]:
         def run(carry: Carry) -> tuple[Carry, Metrics]:
-            step = self.inner.update(*carry, data, key)
+            with reordering("every"):
+                step = self.inner.update(*carry, data, key)
             return (step.agent, step.state), step.metrics
 
         carry = agent, state.inner

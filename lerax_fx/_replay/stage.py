@@ -14,6 +14,7 @@ from lerax_fx._core.chain import as_chain
 from lerax_fx._core.metrics import mean_over_time
 from lerax_fx._core.scan import Carry, conditional_update, scan
 from lerax_fx._core.transform import Shapes, Step, Transform
+from lerax_fx._core.wiring import check_in_order
 from lerax_fx._core.wrapper import Wrapper
 from lerax_fx._replay.buffer import RingBuffer
 from lerax_fx._replay.sampling import AbstractSampling, SampledWindows, uniform
@@ -88,6 +89,7 @@ class Replay(Wrapper[D, D]):
 
     def update(self, agent: Tree, state: ReplayState, data: D, key: Key | ReplayAhead) -> Step[D]:
         check_whole_trajectories("replay", _AROUND)
+        check_in_order("replay")
         ahead = key if isinstance(key, ReplayAhead) else self.draw_ahead(key)
         stored = self._stored(data)
         self._check_buffer(state.ring, stored)

@@ -6,6 +6,7 @@ from typing import Final, final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Float
 
 from lerax_fx.envs.env import ENVIRONMENT_AXIS
@@ -55,11 +56,9 @@ class RunningStatistics(eqx.Module):
         except NameError:  # what JAX raises for an axis that no vmap around us has named
             return _of(value, lambda x: x)
 
-        def total(x: Array) -> Array:
-            summed: Array = jax.lax.psum(x, ENVIRONMENT_AXIS)
-            return summed
-
-        return _of(value, total)
+        if jax.sharding.get_abstract_mesh().manual_axes:
+            return _of(value, _sum_over_batch)
+        return _of(value, lambda x: jax.lax.psum(x, ENVIRONMENT_AXIS))
 
     def update(self, batch: Float[Array, "batch *shape"]) -> "RunningStatistics":
         """With a batch more."""
@@ -85,6 +84,23 @@ class RunningStatistics(eqx.Module):
     ) -> Float[Array, "*shape"]:
         """A value in standard deviations from the mean. What is not finite stays so."""
         return _difference(value, self.mean) / self.scale(epsilon)
+
+
+@custom_vmap
+def _sum_over_batch(x: Array) -> Array:
+    """The sum over the innermost `vmap`, which is that over environments.
+
+    In place of `psum` under `jax.shard_map`, whose check of varying axes (`check_vma`) refuses
+    a collective over an axis of `vmap` (an AssertionError up to JAX 0.10.2 at least).
+    """
+    return x
+
+
+def _sum_batch(axis_size: int, in_batched: list[bool], x: Array) -> tuple[Array, bool]:
+    return (jnp.sum(x, axis=0) if in_batched[0] else axis_size * x), False
+
+
+_sum_over_batch.def_vmap(_sum_batch)
 
 
 def _difference(

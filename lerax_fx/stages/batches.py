@@ -18,6 +18,7 @@ from lerax_fx._core.metrics import mean_over_time
 from lerax_fx._core.runner import safe_increment
 from lerax_fx._core.scan import Carry, conditional_update, scan
 from lerax_fx._core.transform import Shapes, Step, Transform
+from lerax_fx._core.wiring import check_in_order, reordering
 from lerax_fx._core.wrapper import Wrapper
 from lerax_fx.agents.unroll import has_memory
 from lerax_fx.data import split_time
@@ -88,7 +89,7 @@ class Minibatch(Wrapper[D, D]):
 
         def learn(carry: tuple[Tree, Tree], xs: Any) -> tuple[tuple[Tree, Tree], Metrics]:
             minibatch, key = xs
-            with cutting_trajectories("minibatch", cuts):
+            with reordering("minibatch"), cutting_trajectories("minibatch", cuts):
                 step = self.inner.update(*carry, minibatch, key)
             return (step.agent, step.state), step.metrics
 
@@ -216,7 +217,7 @@ class Accumulate(Wrapper[D, D]):
         return wanted, wanted
 
     def init(self, agent: Tree, data: Shapes, key: Key) -> AccumulateState:
-        check_whole_trajectories("accumulate", "Put minibatch within accumulate, not around it.")
+        check_in_order("accumulate")
         steps, starts = split_time(data())
         common_axes("accumulate: data", steps, 2)
 
@@ -230,7 +231,7 @@ class Accumulate(Wrapper[D, D]):
         return AccumulateState(empty(), jnp.zeros((), jnp.int32), inner)
 
     def update(self, agent: Tree, state: AccumulateState, data: D, key: Key) -> Step[D]:
-        check_whole_trajectories("accumulate", "Put minibatch within accumulate, not around it.")
+        check_in_order("accumulate")
         stored = self._with(state, data)
 
         def run(carry: Carry) -> tuple[Carry, Metrics]:

@@ -53,6 +53,21 @@ def rewards_and_discounts(
     return reward, jnp.where(cut, 0.0, onwards)
 
 
+def _discounted_sums(
+    delta: Float[Array, " time"], decay: Float[Array, " time"]
+) -> Float[Array, " time"]:
+    """`sum_t = delta_t + decay_t * sum_{t+1}`, from the end on."""
+
+    def add(total: Scalar, inputs: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
+        delta, decay = inputs
+        total = delta + decay * total
+        return total, total
+
+    # Not rlax's, whose scan begins with a plain 0.0: under jax.shard_map, the sum has to vary
+    # over devices from the beginning.
+    return jax.lax.scan(add, jnp.zeros_like(delta[0]), (delta, decay), reverse=True)[1]
+
+
 @transform
 def gae(rollout: Rollout, *, discount: Fraction = 0.99, lambda_: Fraction = 0.95) -> Estimates:
     """Generalised advantage estimation, GAE(lambda).
@@ -78,16 +93,7 @@ def gae(rollout: Rollout, *, discount: Fraction = 0.99, lambda_: Fraction = 0.95
         reward, discounts = rewards_and_discounts(trajectory, discount)
         following = jnp.append(trajectory.value[1:], 0.0)
         delta = reward + discounts * following - trajectory.value
-        decay = discounts * jnp.asarray(lambda_, reward.dtype)
-
-        def add(total: Scalar, inputs: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
-            delta, decay = inputs
-            total = delta + decay * total
-            return total, total
-
-        # Not rlax's, whose scan begins with a plain 0.0: under jax.shard_map, the sum has to
-        # vary over devices from the beginning.
-        return jax.lax.scan(add, jnp.zeros_like(delta[0]), (delta, decay), reverse=True)[1]
+        return _discounted_sums(delta, discounts * jnp.asarray(lambda_, reward.dtype))
 
     advantage = vmap_trajectories("gae", advantages, rollout)
     return Estimates(rollout, advantage, advantage + rollout.value)
@@ -210,20 +216,17 @@ def vtrace(
 
     def estimate(trajectory: Rollout, ratio: Any):
         reward, discounts = rewards_and_discounts(trajectory, discount)
-        return rlax.vtrace_td_error_and_advantage(
-            trajectory.value,
-            trajectory.next_value,
-            reward,
-            discounts,
-            ratio,
-            lambda_=jnp.asarray(lambda_, ratio.dtype),
-            clip_rho_threshold=clip_rho,
-            clip_pg_rho_threshold=clip_policy_rho,
-            stop_target_gradients=False,
-        )
+        weight = jnp.asarray(lambda_, ratio.dtype)
+        rho = jnp.minimum(clip_rho, ratio)
+        delta = rho * (reward + discounts * trajectory.next_value - trajectory.value)
+        error = _discounted_sums(delta, discounts * weight * jnp.minimum(1.0, ratio))
+        target = trajectory.value + error
+        following = weight * target[1:] + (1.0 - weight) * trajectory.value[1:]
+        # After the last step, the discount is 0: what follows it is in its reward.
+        q_value = reward + discounts * jnp.append(following, 0.0)
+        return jnp.minimum(clip_policy_rho, ratio) * (q_value - trajectory.value), target
 
-    output = vmap_trajectories("vtrace", estimate, rollout, ratio)
-    return Estimates(rollout, output.pg_advantage, output.errors + rollout.value)
+    return Estimates(rollout, *vmap_trajectories("vtrace", estimate, rollout, ratio))
 
 
 @transform
@@ -268,7 +271,7 @@ def recompute_values(agent: Any, rollout: Rollout, key: Key) -> Rollout:
     )
 
 
-def _batched(function: Any, agent: Any, rollout: Rollout, keys: Key) -> Any:
+def _batched(function: Any, agent: Any, rollout: Rollout, keys: Array) -> Any:
     def one(trajectory: Rollout, key: Key) -> Any:
         return function(agent, trajectory, key)
 

@@ -25,10 +25,18 @@ def off_policy():
     return AGENT, 4, (fx.replay(learn, capacity=64, batch_size=4, warmup=8),)
 
 
-@pytest.mark.parametrize("algorithm", [on_policy, off_policy])
+def with_running_statistics():
+    learn = fx.minimize(fx.value_loss(), optax.adam(1e-3))
+    return fx.actor_critic("CartPole-v1", key=KEY), 2, (fx.vtrace(), learn)
+
+
+@pytest.mark.parametrize("algorithm", [on_policy, off_policy, with_running_statistics])
 def test_each_device_trains_an_agent_of_its_own(algorithm):
     agent, num_updates, stages = algorithm()
-    rollout = fx.rollout("CartPole-v1", num_envs=2, num_steps=2)
+    env = fx.make("CartPole-v1")
+    if algorithm is with_running_statistics:
+        env = fx.envs.NormalizeReward(fx.envs.NormalizeObservation(env))
+    rollout = fx.rollout(env, num_envs=2, num_steps=2)
     assert_sharded_is_vmapped(fx.anakin_loop(fx.chain(rollout, *stages), num_updates), agent)
 
 

@@ -141,7 +141,7 @@ def test_it_acts_and_is_evaluated_as_any_agent_is():
     learn = fx.minimize(fx.losses.dynamics_loss(), optax.adam(1e-3), part="model")
     stage = fx.replay(learn, capacity=64, batch_size=4, length=2, updates_per_step=2, memory=False)
     trained, metrics = fx.anakin_loop(fx.chain(collect, stage), 4)(agent, KEY)
-    assert np.isfinite(metrics["replay/loss"][1:]).all()
+    assert np.isfinite(metrics["minimize/loss"][1:]).all()
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained))
     evaluation = fx.evaluate("Pendulum-v1", trained, KEY, num_episodes=2, max_steps=3)
     assert np.isfinite(evaluation.episode_return).all()

@@ -108,29 +108,41 @@ def remembered_rows(data, time, sizes, before):
 UNIFORM, PRIORITIZED = fx.uniform(), fx.prioritized(exponent=0.7)
 
 
+SAMPLING = UNIFORM, PRIORITIZED
+ENDS = st.sampled_from([0.0, 0.1, 0.5, 1.0])
+SEEDS = st.integers(0, 2**32 - 1)
+# Each is a program: here each size with one way to sample, in slow tests with both.
+CASES = [(sizes, SAMPLING[i % 2]) for i, sizes in enumerate(SIZES)]
+MEMORY_CASES = [(sizes, SAMPLING[i % 2]) for i, sizes in enumerate(MEMORY_SIZES)]
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.sampled_from(CASES), ENDS, SEEDS)
+def test_what_is_looked_up_is_what_was_stored(case, ends, seed):
+    check_program(*case, ends, seed, remembers=False)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(MEMORY_CASES), ENDS, SEEDS)
+def test_what_is_looked_up_is_what_was_stored_for_agents_with_memory(case, ends, seed):
+    check_program(*case, ends, seed, remembers=True)
+
+
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
-@given(
-    st.sampled_from(SIZES),
-    st.sampled_from([0.0, 0.1, 0.5, 1.0]),
-    st.sampled_from([UNIFORM, PRIORITIZED]),
-    st.integers(0, 2**32 - 1),
-)
-def test_what_is_looked_up_is_what_was_stored(sizes, ends, sampling, seed):
-    check_program(sizes, ends, sampling, seed, remembers=False)
+@given(st.sampled_from(SIZES), st.sampled_from(SAMPLING), ENDS, SEEDS)
+def test_what_is_looked_up_is_what_was_stored_with_all(sizes, sampling, ends, seed):
+    check_program(sizes, sampling, ends, seed, remembers=False)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
-@given(
-    st.sampled_from(MEMORY_SIZES),
-    st.sampled_from([0.0, 0.3, 1.0]),
-    st.sampled_from([UNIFORM, PRIORITIZED]),
-    st.integers(0, 2**32 - 1),
-)
-def test_what_is_looked_up_is_what_was_stored_for_agents_with_memory(sizes, ends, sampling, seed):
-    check_program(sizes, ends, sampling, seed, remembers=True)
+@given(st.sampled_from(MEMORY_SIZES), st.sampled_from(SAMPLING), ENDS, SEEDS)
+def test_what_is_looked_up_is_what_was_stored_with_memory_and_all(sizes, sampling, ends, seed):
+    check_program(sizes, sampling, ends, seed, remembers=True)
 
 
-def check_program(sizes, ends, sampling, seed, remembers):
+def check_program(sizes, sampling, ends, seed, remembers):
     rows, number, length, _ = sizes
     times = 12
     whole = trajectory(np.random.default_rng(seed), times * number, ends)
@@ -179,9 +191,14 @@ def test_windows_of_what_is_remembered_are_drawn_uniformly(sampling):
     pieces = [jax.tree.map(lambda x, t=t: jnp.asarray(x[:, t : t + 1]), data) for t in range(40)]
     ring = RingBuffer.empty(pieces[0], rows, 14)
     state = sampling.init(ring)
+
+    @jax.jit
+    def add(ring, state, piece):
+        ring = ring.add(piece)
+        return ring, sampling.added(state, ring, 1, length)
+
     for piece in pieces:
-        ring = jax.jit(RingBuffer.add)(ring, piece)
-        state = sampling.added(state, ring, 1, length)
+        ring, state = add(ring, state, piece)
     kept = int(ring.kept)
     assert length < kept < rows
     first = sampling.draw(
@@ -237,9 +254,9 @@ def learner(num_steps=2, sampling=None, **options):
 @pytest.mark.parametrize(
     ("agent", "options"),
     [
-        (fx.q_agent, {}),
-        (fx.q_agent, {"length": 3, "sampling": fx.prioritized()}),
-        (fx.q_agent, {"num_steps": 1, "updates_per_step": 2}),
+        pytest.param(fx.q_agent, {}, marks=pytest.mark.slow),
+        (fx.q_agent, {"length": 3, "updates_per_step": 2, "sampling": fx.prioritized()}),
+        pytest.param(fx.q_agent, {"num_steps": 1, "updates_per_step": 2}, marks=pytest.mark.slow),
         (fx.agents.gru_q_agent, {"length": 4, "sampling": fx.prioritized()}),
     ],
 )
@@ -270,6 +287,7 @@ def test_what_is_forgotten_is_counted_and_learning_goes_on():
     np.testing.assert_array_equal(np.isfinite(metrics["minimize/loss"]), np.arange(300) >= 99)
 
 
+@pytest.mark.slow
 def test_it_runs_over_seeds_and_in_pieces():
     agent = fx.q_agent("CartPole-v1", key=KEY)
     train = fx.anakin_loop(learner(observations=84, capacity=80, sampling=PRIORITIZED), 90)

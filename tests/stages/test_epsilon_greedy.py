@@ -37,17 +37,21 @@ def test_a_rollout_acts_by_it():
     schedule = optax.piecewise_constant_schedule(1.0, {32: 0.0})
     agent = fx.q_agent("CartPole-v1", key=KEY)
     stage = fx.rollout("CartPole-v1", num_envs=4, num_steps=8, explore=fx.epsilon_greedy(schedule))
-    first = stage.update(agent, stage.init(agent, lambda: None, KEY), None, KEY)
-    second = stage.update(agent, first.state, None, KEY)
 
     def greedy(rollout):
         step = jax.vmap(jax.vmap(lambda observation: agent.step(None, observation, KEY)[1]))
-        values = step(rollout.observation).q_values
-        return np.asarray(values.argmax(-1) == rollout.action)
+        return step(rollout.observation).q_values.argmax(-1) == rollout.action
 
-    assert not greedy(first.out).all()
-    np.testing.assert_allclose(first.out.log_prob, np.log(0.5), rtol=1e-5)
-    assert greedy(second.out).all()
+    @jax.jit
+    def update(state):
+        step = stage.update(agent, state, None, KEY)
+        return step.state, step.out.log_prob, greedy(step.out)
+
+    start = jax.jit(lambda key: stage.init(agent, lambda: None, key))(KEY)
+    state, log_prob, first_greedy = update(start)
+    assert not first_greedy.all()
+    np.testing.assert_allclose(log_prob, np.log(0.5), rtol=1e-5)
+    assert update(state)[2].all()
 
 
 @pytest.mark.parametrize("epsilon", [-0.1, 1.1, float("nan")])

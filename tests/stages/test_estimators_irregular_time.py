@@ -1,5 +1,7 @@
 """`discount ** dt`, against loops in numpy; episodes end in any pattern."""
 
+import functools
+
 import distrax
 import equinox as eqx
 import jax
@@ -30,11 +32,11 @@ class Fixed(eqx.Module):
     def initial_memory(self):
         return None
 
-    def unroll(self, memory, observations, resets):
-        def act(dt):
-            return distrax.Categorical(self.logits), jnp.zeros(())
+    def step(self, memory, observation, key):
+        return None, fx.agents.Output(distrax.Categorical(self.logits), jnp.zeros(()))
 
-        return None, *jax.vmap(act)(observations.dt)
+    def unroll(self, memory, observations, resets, key):
+        return None, jax.vmap(lambda seen: self.step(None, seen, key)[1])(observations)
 
 
 def trajectory(seed, timed=True):
@@ -71,12 +73,29 @@ def columns(rollout, discount):
     return r, v, n, left, ends
 
 
-def compiled(primitive, *arguments, **options):
-    call = jax.jit(lambda arguments, options: primitive.function(*arguments, **options))
-    return call(arguments, options)
+gae, q_lambda_returns, vtrace = (
+    jax.jit(stage.function) for stage in (fx.gae, fx.q_lambda_returns, fx.vtrace)
+)
+n_step_returns = jax.jit(fx.n_step_returns.function, static_argnames="n")
 
 
-@settings(max_examples=60, deadline=None)
+@functools.cache
+def td_target(n):
+    """The targets, and the best action's value of each next observation."""
+
+    def best(observation):
+        return AGENT.step(None, observation, KEY)[1].q_values.max()
+
+    def targets(data, discount):
+        stage = fx.td_target(n=n, discount=discount)
+        state = stage.init(AGENT, lambda: None, KEY)
+        target = stage.update(AGENT, state, data, KEY).out.target
+        return target, jax.vmap(jax.vmap(best))(data.next_observation)
+
+    return jax.jit(targets)
+
+
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), fractions, fractions)
 def test_gae(seed, discount, lambda_):
     rollout = trajectory(seed)
@@ -87,11 +106,11 @@ def test_gae(seed, discount, lambda_):
         # The next row's value, where the episode goes on: the rollout's values are random.
         following = n[t] if ends[t] else v[t + 1]
         advantage[t] = r[t] + left[t] * following - v[t] + left[t] * lambda_ * later
-    out = compiled(fx.gae, rollout, discount=discount, lambda_=lambda_)
+    out = gae(rollout, discount=discount, lambda_=lambda_)
     np.testing.assert_allclose(out.advantage, advantage[:-1], rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([1, 3, 20]), fractions)
 def test_n_step_returns(seed, n, discount):
     rollout = trajectory(seed)
@@ -105,11 +124,11 @@ def test_n_step_returns(seed, n, discount):
             if ends[t] or t == start + n - 1:
                 target[start] += weight * after[t]
                 break
-    out = fx.n_step_returns.function(rollout, n=n if n <= TIME else None, discount=discount)
+    out = n_step_returns(rollout, n=n if n <= TIME else None, discount=discount)
     np.testing.assert_allclose(out.target, target, rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), fractions, fractions)
 def test_q_lambda_returns(seed, discount, lambda_):
     rollout = trajectory(seed)
@@ -118,11 +137,11 @@ def test_q_lambda_returns(seed, discount, lambda_):
     for t in reversed(range(TIME)):
         later = best[t] if ends[t] else (1 - lambda_) * best[t] + lambda_ * target[t + 1]
         target[t] = r[t] + left[t] * later
-    out = compiled(fx.q_lambda_returns, rollout, discount=discount, lambda_=lambda_)
+    out = q_lambda_returns(rollout, discount=discount, lambda_=lambda_)
     np.testing.assert_allclose(out.target, target, rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), fractions, fractions)
 def test_vtrace(seed, discount, lambda_):
     rollout = trajectory(seed)
@@ -135,20 +154,16 @@ def test_vtrace(seed, discount, lambda_):
         error[t] = delta + (
             0.0 if ends[t] else left[t] * lambda_ * min(1.0, ratio[t]) * error[t + 1]
         )
-    out = compiled(fx.vtrace, Fixed(logits), rollout, discount=discount, lambda_=lambda_)
+    out = vtrace(Fixed(logits), rollout, KEY, discount=discount, lambda_=lambda_)
     np.testing.assert_allclose(out.target, error[:-1] + v, rtol=1e-4, atol=1e-4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([1, 3, TIME]), fractions)
 def test_td_target(seed, n, discount):
     rollout = trajectory(seed)
     data = jax.tree.map(lambda x: x[None], fx.data.Transitions.of(rollout))
-    stage = fx.td_target(n=n, discount=discount)
-    target = stage.update(AGENT, stage.init(AGENT, lambda: None, KEY), data, KEY).out.target
-    best = np.asarray(
-        jax.vmap(lambda x: AGENT.step(None, x, KEY)[1].q_values)(rollout.next_observation)
-    ).max(-1)
+    target, best = (np.asarray(x)[0] for x in td_target(n)(data, discount))
     r, _, _, left, _ = columns(rollout, discount)
     expected = np.zeros(TIME - n + 1)
     for start in range(len(expected)):
@@ -159,7 +174,7 @@ def test_td_target(seed, n, discount):
             if rollout.done[t]:
                 break
         expected[start] += weight * best[t]
-    np.testing.assert_allclose(target[0], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(target, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_without_time_nothing_is_computed():
@@ -173,7 +188,12 @@ def test_time_passes_by_the_wrapped_environments_steps():
     env = fx.envs.IrregularTime(fx.envs.mask_velocities("CartPole-v1"), max_steps=4)
     agent = fx.agents.gru_actor_critic(env, key=KEY, width=4)
     stage = fx.rollout(env, num_envs=2, num_steps=12)
-    rollout = stage.update(agent, stage.init(agent, lambda: None, KEY), None, KEY).out
+
+    @jax.jit
+    def collect(key):
+        return stage.update(agent, stage.init(agent, lambda: None, key), None, key).out
+
+    rollout = collect(KEY)
     dt = np.asarray(durations(rollout))
     np.testing.assert_array_equal(dt, rollout.reward)
     assert dt.min() >= 1.0
@@ -186,9 +206,9 @@ def test_gradients_reach_the_discount(discount):
     rollout = trajectory(3)
 
     def total(discount):
-        return fx.n_step_returns.function(rollout, n=2, discount=discount).target.sum()
+        return n_step_returns(rollout, n=3, discount=discount).target.sum()
 
-    slope = jax.grad(total)(discount)
+    slope = jax.jit(jax.grad(total))(discount)
     assert np.isfinite(slope)
     if discount:
         difference = (total(discount + 1e-3) - total(discount - 1e-3)) / 2e-3

@@ -23,13 +23,13 @@ class Weights(eqx.Module):
 AGENT = Weights(jnp.ones(3), jnp.zeros(()))
 
 
-@fx.loss_term(lambda agent, data: agent.weight * data + agent.bias)
+@fx.loss_term(lambda agent, data, key: agent.weight * data + agent.bias)
 def squared_error(prediction: jax.Array, data: jax.Array) -> fx.typing.Scalar:
     return jnp.mean((prediction - 2.0 * data) ** 2)
 
 
 def loss_of(agent):
-    return squared_error()(agent, DATA)[0]
+    return squared_error()(agent, DATA, KEY)[0]
 
 
 def adversary():

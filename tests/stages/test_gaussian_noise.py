@@ -52,9 +52,14 @@ def test_a_schedule_counts_environment_steps():
 def test_a_rollout_acts_by_it():
     agent = fx.deterministic_actor_critic("Pendulum-v1", key=KEY)
     stage = fx.rollout("Pendulum-v1", num_envs=4, num_steps=64, explore=fx.gaussian_noise(0.1))
-    rollout = stage.update(agent, stage.init(agent, lambda: None, KEY), None, KEY).out
-    meant = jax.vmap(jax.vmap(lambda o: agent.policy(o, KEY).mode()))(rollout.observation)
-    noise = np.asarray(rollout.action - meant)
+
+    @jax.jit
+    def collect(key):
+        rollout = stage.update(agent, stage.init(agent, lambda: None, key), None, key).out
+        meant = jax.vmap(jax.vmap(lambda o: agent.policy(o, key).mode()))(rollout.observation)
+        return rollout, rollout.action - meant
+
+    rollout, noise = (jax.tree.map(np.asarray, x) for x in collect(KEY))
     assert noise.std() == pytest.approx(0.2, rel=0.15)
     assert len(np.unique(noise)) == noise.size
     wanted = stats.norm(0, 0.2).logpdf(noise[..., 0])

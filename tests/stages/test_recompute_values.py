@@ -44,7 +44,12 @@ def brute_values(agent, rollout):
     """A step at a time, in Python."""
     done, rollout = np.asarray(rollout.done), jax.tree.map(np.asarray, rollout)
     value, next_value = np.zeros(rollout.reward.shape), np.zeros(rollout.reward.shape)
-    step = jax.jit(lambda memory, x: (lambda m, _, v: (m, v))(*agent.step(memory, x)))
+
+    @jax.jit
+    def step(memory, observation):
+        memory, output = agent.step(memory, observation, KEY)
+        return memory, output.value
+
     for i in range(len(value)):
         memory = jax.tree.map(lambda x, i=i: x[i], rollout.memory)
         for t in range(value.shape[1]):
@@ -71,7 +76,7 @@ def test_values_are_those_of_the_agent_as_it_is_now(case):
 def test_the_agent_that_acted_has_the_values_that_it_had(case):
     rollout, _ = case
     agent = make_agent("gru" if jax.tree.leaves(rollout.memory) else "mlp")
-    out = jax.jit(fx.recompute_values.function)(agent, rollout)
+    out = jax.jit(fx.recompute_values.function)(agent, rollout, KEY)
     np.testing.assert_allclose(out.value, rollout.value, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(out.next_value, rollout.next_value, rtol=1e-5, atol=1e-6)
 
@@ -84,7 +89,7 @@ def test_advantages_are_estimated_anew_in_each_epoch(case):
     state = stage.init(agent, lambda: None, KEY)
     ours = jax.jit(lambda a, r: stage.update(a, state, r, KEY).agent)(agent, rollout)
 
-    gradient = jax.jit(jax.grad(lambda agent, data: loss(agent, data)[0]))
+    gradient = jax.jit(jax.grad(lambda agent, data: loss(agent, data, KEY)[0]))
     for _ in range(2):
         value, next_value = brute_values(agent, rollout)
         reward, done = np.asarray(rollout.reward), np.asarray(rollout.done)
@@ -122,10 +127,10 @@ def test_minibatches_of_whole_trajectories():
         return data
 
     halves = fx.minibatch(shaped(), num_epochs=1, num_minibatches=2, whole_trajectories=True)
-    halves.update(agent, halves.init(agent, lambda: None, KEY), rollout, KEY)
+    _trace(halves, agent, rollout)
     thirds = fx.minibatch(shaped(), num_epochs=1, num_minibatches=3, whole_trajectories=True)
     with pytest.raises(fx.WiringError, match="divisor of the 4 rows"):
-        thirds.update(agent, (), rollout, KEY)
+        _trace(thirds, agent, rollout)
 
 
 @fx.transform

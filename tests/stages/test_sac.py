@@ -1,5 +1,7 @@
 """SAC's targets, its policy and temperature losses, and what they draw, against numpy."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -95,16 +97,29 @@ def least(agent, observation, action):
 def drawn(agent, observation, keys):
     """What the policy draws; that its draws have its distribution is tested below."""
 
+    return np.asarray(_drawn(agent, jnp.asarray(observation), keys))
+
+
+@jax.jit
+def _drawn(agent, observation, keys):
     def one(observation, key):
         return agent.policy(observation, key).sample(seed=key)
 
-    return np.asarray(jax.vmap(jax.vmap(one))(jnp.asarray(observation), keys))
+    return jax.vmap(jax.vmap(one))(observation, keys)
 
 
-def computed(data, agent=AGENT, target=OTHER, key=KEY, **options):
-    stage = fx.sac_target(update=fx.polyak(0.0), **options)
-    state = eqx.tree_at(lambda s: s.network, stage.init(agent, lambda: None, KEY), target.critic)
-    return stage.update(agent, state, data, key)
+@functools.cache
+def compiled(n):
+    def targets(agent, other, data, key, discount):
+        stage = fx.sac_target(update=fx.polyak(0.0), n=n, discount=discount)
+        state = eqx.tree_at(lambda s: s.network, stage.init(agent, lambda: None, KEY), other.critic)
+        return stage.update(agent, state, data, key).out
+
+    return jax.jit(targets)
+
+
+def computed(data, key=KEY, n=1, discount=0.99):
+    return compiled(n)(AGENT, OTHER, data, key, discount)
 
 
 def last_observations(data, n):
@@ -131,34 +146,38 @@ def test_targets_are_those_by_hand(seed, n, discount):
             wanted[b, start] += discount ** (t - start) * float(data.reward[b, t])
         if not data.terminated[b, last[b, start]]:
             wanted[b, start] += discount ** (last[b, start] + 1 - start) * ahead[b, start]
-    out = computed(data, n=n, discount=discount).out
+    out = computed(data, n=n, discount=discount)
     np.testing.assert_allclose(out.target, wanted, rtol=2e-3, atol=2e-3)
 
 
 def test_a_time_limit_does_not_stop_bootstrapping():
     data, on = transitions(0, ends=0.0), jnp.ones((BATCH, TIME), bool)
-    running = computed(data).out.target
-    truncated = computed(eqx.tree_at(lambda d: d.truncated, data, on)).out.target
-    terminated = computed(eqx.tree_at(lambda d: d.terminated, data, on)).out.target
+    running = computed(data).target
+    truncated = computed(eqx.tree_at(lambda d: d.truncated, data, on)).target
+    terminated = computed(eqx.tree_at(lambda d: d.terminated, data, on)).target
     np.testing.assert_array_equal(truncated, running)
     np.testing.assert_array_equal(terminated, data.reward)
 
 
 def test_each_step_and_each_key_draws_for_itself():
     data = jax.tree.map(lambda x: jnp.broadcast_to(x[:1, :1], x.shape), transitions(0, ends=0.0))
-    first, second = (computed(data, key=jax.random.key(i)).out.target for i in range(2))
+    first, second = (computed(data, key=jax.random.key(i)).target for i in range(2))
     assert len(np.unique([first, second])) == 2 * BATCH * TIME
 
 
 def test_a_gradient_step_takes_its_targets_for_constants():
     data, loss = transitions(1), fx.q_critic_loss()
     step = fx.chain(fx.sac_target(), fx.minimize(loss, optax.sgd(1.0)))
-    moved = step.update(AGENT, step.init(AGENT, lambda: None, KEY), data, KEY).agent
-    # With a chain of one stage, that stage gets the same key.
+    # A stage's key depends on its name alone.
     alone = fx.chain(fx.sac_target())
-    targets = alone.update(AGENT, alone.init(AGENT, lambda: None, KEY), data, KEY).out
-    constant = eqx.tree_at(lambda t: t.target, targets, np.asarray(targets.target))
-    gradient = jax.grad(lambda agent: loss(agent, constant, KEY)[0])(AGENT)
+
+    @jax.jit
+    def run(agent):
+        moved = step.update(agent, step.init(agent, lambda: None, KEY), data, KEY).agent
+        return moved, alone.update(agent, alone.init(agent, lambda: None, KEY), data, KEY).out
+
+    moved, constant = run(AGENT)
+    gradient = jax.jit(jax.grad(lambda agent: loss(agent, constant, KEY)[0]))(AGENT)
     for new, old, slope in zip(*map(jax.tree.leaves, (moved, AGENT, gradient)), strict=True):
         np.testing.assert_allclose(new, old - slope, rtol=1e-4, atol=1e-6)
 
@@ -167,14 +186,15 @@ def test_target_critics_follow():
     stage = fx.sac_target(update=fx.polyak(0.25))
     state = stage.init(AGENT, lambda: None, KEY)
     moved = jax.tree.map(lambda x: x + 1.0, AGENT)
-    state = stage.update(moved, state, transitions(3), KEY).state
+    data = transitions(3)
+    state = jax.jit(lambda *a: stage.update(*a, data, KEY).state)(moved, state)
     assert jax.tree.structure(state.network) == jax.tree.structure(AGENT.critic)
     for new, old in zip(jax.tree.leaves(state.network), jax.tree.leaves(AGENT.critic), strict=True):
         np.testing.assert_allclose(new, old + 0.25, rtol=1e-5)
 
 
 def learnt(seed=4):
-    return computed(transitions(seed)).out
+    return computed(transitions(seed))
 
 
 # What a loss called with KEY draws with: its forward pass has a key of its own, each step one.
@@ -186,7 +206,9 @@ def test_the_policys_loss_is_that_by_hand():
     observation = np.asarray(data.observation)
     action = drawn(AGENT, observation, KEYS)
     wanted = TEMPERATURE * log_prob(AGENT, observation, action) - least(AGENT, observation, action)
-    np.testing.assert_allclose(fx.sac_policy_loss()(AGENT, data, KEY)[0], wanted.mean(), rtol=1e-3)
+    np.testing.assert_allclose(
+        eqx.filter_jit(fx.sac_policy_loss())(AGENT, data, KEY)[0], wanted.mean(), rtol=1e-3
+    )
 
 
 @pytest.mark.parametrize("target", [None, -3.0, 1.0])
@@ -195,17 +217,22 @@ def test_the_temperatures_loss_is_that_by_hand(target):
     observation = np.asarray(data.observation)
     entropy = -log_prob(AGENT, observation, drawn(AGENT, observation, KEYS)).mean()
     wanted = (-2.0 if target is None else target) + np.log(HALF).sum()
-    loss, metrics = fx.temperature_loss(target_entropy=target)(AGENT, data, KEY)
+    loss = eqx.filter_jit(fx.temperature_loss(target_entropy=target))
+    loss, metrics = loss(AGENT, data, KEY)
     np.testing.assert_allclose(loss, TEMPERATURE * (entropy - wanted), rtol=1e-3)
     np.testing.assert_allclose(metrics["temperature"], TEMPERATURE, rtol=1e-5)
     np.testing.assert_allclose(metrics["policy_entropy"], entropy, rtol=1e-3)
 
 
 def test_the_temperature_rises_where_there_is_too_little_entropy():
+    data = learnt()
+
     def moved(target):
         loss = fx.temperature_loss(target_entropy=target)
         stage = fx.minimize(loss, optax.sgd(0.1), part="log_temperature")
-        agent = stage.update(AGENT, stage.init(AGENT, lambda: None, KEY), learnt(), KEY).agent
+        agent = jax.jit(
+            lambda agent: stage.update(agent, stage.init(agent, lambda: None, KEY), data, KEY).agent
+        )(AGENT)
         return float(agent.log_temperature - AGENT.log_temperature)
 
     assert moved(1.38) > 0 > moved(-10.0)
@@ -215,7 +242,7 @@ def test_the_policys_gradient_goes_through_its_actions():
     """By differences of the actor's last biases; the other parts get none."""
     data = learnt()
     observation = np.asarray(data.observation)
-    gradient = jax.grad(lambda agent: fx.sac_policy_loss()(agent, data, KEY)[0])(AGENT)
+    gradient = jax.jit(jax.grad(lambda agent: fx.sac_policy_loss()(agent, data, KEY)[0]))(AGENT)
 
     def loss(bias):
         agent = eqx.tree_at(lambda a: a.actor.layers[-1].bias, AGENT, bias)
@@ -232,7 +259,8 @@ def test_the_policys_gradient_goes_through_its_actions():
 
 
 def test_the_temperatures_loss_teaches_nothing_else():
-    gradient = jax.grad(lambda agent: fx.temperature_loss()(agent, learnt(), KEY)[0])(AGENT)
+    data = learnt()
+    gradient = jax.jit(jax.grad(lambda agent: fx.temperature_loss()(agent, data, KEY)[0]))(AGENT)
     assert float(gradient.log_temperature) != 0.0
     for leaf in jax.tree.leaves((gradient.actor, gradient.critic)):
         np.testing.assert_array_equal(leaf, 0.0)
@@ -248,10 +276,18 @@ STAGES = {
 @pytest.mark.parametrize("own", list(STAGES))
 def test_each_optimizer_touches_only_its_own_part(own):
     stage, data = STAGES[own], learnt()
-    step = stage.update(AGENT, stage.init(AGENT, lambda: None, KEY), data, KEY)
-    assert step.out is data
+    same = []
+
+    @jax.jit
+    def update(agent):
+        step = stage.update(agent, stage.init(agent, lambda: None, KEY), data, KEY)
+        same.append(step.out is data)
+        return step.agent
+
+    trained = update(AGENT)
+    assert same == [True]
     for part in STAGES:
-        pairs = zip(*(jax.tree.leaves(getattr(a, part)) for a in (step.agent, AGENT)), strict=True)
+        pairs = zip(*(jax.tree.leaves(getattr(a, part)) for a in (trained, AGENT)), strict=True)
         same = [np.array_equal(new, old) for new, old in pairs]
         assert not any(same) if part == own else all(same)
 
@@ -277,7 +313,8 @@ def test_each_forward_pass_and_each_stage_has_a_key_of_its_own(key):
 
     stage = fx.minimize(first() + second(), optax.sgd(0.1), part="log_temperature")
     twice = fx.chain(a=stage, b=stage)
-    twice.update(AGENT, twice.init(AGENT, lambda: None, key), learnt(), key)
+    data = learnt()
+    twice.update(AGENT, twice.init(AGENT, lambda: None, key), data, key)
     assert len(set(seen)) == len(seen) == 4
 
 
@@ -352,21 +389,16 @@ def test_bad_input_is_told_so(make, error, message):
 
 
 def test_each_float_costs_no_compilation():
-    from lerax_fx.loops import anakin
+    """What is compiled depends on the structure, see test_anakin."""
 
-    agent = fx.soft_actor_critic("Pendulum-v1", key=KEY, widths=(4,))
-
-    def run(x):
+    def split(x):
         alpha_loss = fx.temperature_loss(target_entropy=x)
         inner = fx.chain(
             fx.sac_target(discount=x, update=fx.polyak(x)),
-            fx.minimize(alpha_loss, optax.adam(x), part="log_temperature"),
+            fx.minimize(alpha_loss, fx.optimizer(optax.adam, x), part="log_temperature"),
         )
-        algorithm = fx.chain(
-            fx.rollout("Pendulum-v1", num_envs=1, num_steps=2),
-            fx.replay(inner, capacity=8, batch_size=2),
-        )
-        fx.anakin_loop(algorithm, 2)(agent, KEY)
-        return anakin._train._cache_size()
+        return fx.partition(fx.replay(inner, capacity=8, batch_size=2))
 
-    assert run(0.1) == run(0.2)
+    (some, one), (others, other) = split(0.1), split(0.2)
+    assert one == other
+    assert sum(a != b for a, b in zip(some, others, strict=True)) == 4

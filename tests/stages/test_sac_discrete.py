@@ -1,5 +1,7 @@
 """Discrete SAC: targets and losses against numpy."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -73,10 +75,18 @@ def policy_terms(agent, critic, observation):
     return worth, -(chances * np.log(chances)).sum(-1)
 
 
-def computed(data, key=KEY, **options):
-    stage = fx.sac_target(update=fx.polyak(0.0), **options)
-    state = eqx.tree_at(lambda s: s.network, stage.init(AGENT, lambda: None, KEY), OTHER.critic)
-    return stage.update(AGENT, state, data, key).out
+@functools.cache
+def compiled(n):
+    def targets(agent, other, data, key, discount):
+        stage = fx.sac_target(update=fx.polyak(0.0), n=n, discount=discount)
+        state = eqx.tree_at(lambda s: s.network, stage.init(agent, lambda: None, KEY), other.critic)
+        return stage.update(agent, state, data, key).out
+
+    return jax.jit(targets)
+
+
+def computed(data, key=KEY, n=1, discount=0.99):
+    return compiled(n)(AGENT, OTHER, data, key, discount)
 
 
 def learnt(seed=4):
@@ -112,7 +122,9 @@ def test_the_critics_loss_is_that_by_hand():
     picked = np.asarray(data.action)[None, ..., None]
     taken = np.take_along_axis(values(AGENT, data.observation), picked, -1)[..., 0]
     wanted = (0.5 * (taken - np.asarray(data.target)) ** 2).mean((1, 2)).sum()
-    np.testing.assert_allclose(fx.q_critic_loss()(AGENT, data, KEY)[0], wanted, rtol=1e-5)
+    np.testing.assert_allclose(
+        eqx.filter_jit(fx.q_critic_loss())(AGENT, data, KEY)[0], wanted, rtol=1e-5
+    )
 
 
 def test_the_policys_loss_and_its_gradient_are_those_by_hand():
@@ -123,9 +135,8 @@ def test_the_policys_loss_and_its_gradient_are_those_by_hand():
         worth, entropy = policy_terms(agent, AGENT, data.observation)
         return (-worth - TEMPERATURE * entropy).mean()
 
-    found, gradient = jax.value_and_grad(lambda agent: fx.sac_policy_loss()(agent, data, KEY)[0])(
-        AGENT
-    )
+    ours = jax.jit(jax.value_and_grad(lambda agent: fx.sac_policy_loss()(agent, data, KEY)[0]))
+    found, gradient = ours(AGENT)
     np.testing.assert_allclose(found, loss(AGENT), rtol=1e-5)
     bias = AGENT.actor.layers[-1].bias
     for i, own in enumerate(gradient.actor.layers[-1].bias):
@@ -143,9 +154,8 @@ def test_the_temperatures_loss_is_that_by_hand(target):
     data = learnt()
     entropy = policy_terms(AGENT, AGENT, data.observation)[1].mean()
     loss = fx.temperature_loss(target_entropy=target)
-    (found, metrics), gradient = jax.value_and_grad(
-        lambda agent: loss(agent, data, KEY), has_aux=True
-    )(AGENT)
+    ours = jax.jit(jax.value_and_grad(lambda agent: loss(agent, data, KEY), has_aux=True))
+    (found, metrics), gradient = ours(AGENT)
     wanted = TEMPERATURE * (entropy - (0.5 * np.log(CHOICES) if target is None else target))
     np.testing.assert_allclose(found, wanted, rtol=1e-4)
     np.testing.assert_allclose(metrics["policy_entropy"], entropy, rtol=1e-4)

@@ -276,6 +276,30 @@ PLANTS = {
         2,
         "along",
     ),
+    "Output: a value as an int": Plant(
+        lambda value: agents.Output(None, value),
+        jnp.zeros(()),
+        jnp.zeros((), int),
+        "Output.__init__",
+        "value",
+    ),
+    "QOutput: Q-values as ints": Plant(
+        lambda q_values: agents.QOutput(None, jnp.zeros(()), q_values),
+        jnp.zeros(3),
+        jnp.zeros(3, int),
+        "QOutput.__init__",
+        "q_values",
+    ),
+    "DistributionalQOutput: a single Q-value": Plant(
+        lambda q_values: agents.DistributionalQOutput(None, jnp.zeros(()), q_values, None),
+        jnp.zeros(3),
+        jnp.zeros(()),
+        "DistributionalQOutput.__init__",
+        "q_values",
+    ),
+    "greedy_output: a batch of Q-values": Plant(
+        agents.greedy_output, jnp.zeros(3), jnp.zeros((2, 3)), "greedy_output", "q_values"
+    ),
     "PolicyOutput: values as whole numbers": Plant(
         lambda value: fx.losses.PolicyOutput(None, value),
         jnp.zeros((2, 4)),
@@ -315,12 +339,19 @@ PLANTS = {
         "Rollout.__init__",
         "terminated",
     ),
-    "agent_transform: a stage that leaves the critic's axis": Plant(
+    "transform: a stage of the agent that leaves the critic's axis": Plant(
         lambda change: updated(own_value(change=change), ROLLOUT),
         lambda value: value[0],
         lambda value: value,
         "Rollout.__init__",
         "value",
+    ),
+    "recompute_values: a batch of keys": Plant(
+        lambda key: fx.recompute_values.function(AGENT, ROLLOUT, key),
+        KEY,
+        KEYS,
+        "recompute_values",
+        "key",
     ),
     # Losses.
     "Loss: the weights of three runs": Plant(
@@ -437,10 +468,10 @@ PLANTS = {
         "state",
     ),
     "PlanningAgent: resets as floats": Plant(
-        lambda resets: unrolled(PLANNER, jnp.zeros(2), resets)[2],
+        lambda resets: unrolled(PLANNER, jnp.zeros(2), resets)[1].value,
         jnp.zeros(4, bool),
         jnp.zeros(4),
-        "PlanningAgent.unroll",
+        "AbstractActorCritic.unroll",
         "resets",
     ),
     # Loops.
@@ -596,13 +627,14 @@ PLANTS = {
         "AbstractFeedforward.unroll",
         "resets",
     ),
-    "cnn_actor_critic: resets for one step less": Plant(
+    "cnn_actor_critic: resets as floats": Plant(
         lambda resets: unrolled(
             fx.agents.cnn_actor_critic(IMAGES, key=KEY, width=4), jnp.zeros((4, 4, 1)), resets
         ),
         jnp.zeros(4, bool),
-        jnp.zeros(3, bool),
+        jnp.zeros(4),
         "AbstractFeedforward.unroll",
+        "resets",
     ),
     "gru_actor_critic: resets with an axis too many": Plant(
         lambda resets: unrolled(
@@ -985,7 +1017,10 @@ NOTHING_TO_CHECK = {
         *("Count", "Flag", "Key", "Metrics", "Scalar", "ScalarLike", "Tree", "Activation"),
         *("Fraction", "Interval", "NonNegative", "Positive", "Real"),
     },
-    "it is an error": {"EnvironmentSetupError", "HyperparameterError", "LeraxError", "WiringError"},
+    "it is an error": {
+        *("EnvironmentSetupError", "HyperparameterError", "LeraxError", "SavingError"),
+        "WiringError",
+    },
     "it is a constant": {"ACTIVATIONS", "ENVIRONMENT_AXIS"},
     # Code outside of the package is not checked; what it gives is, where it is used.
     "it is for others to define": {
@@ -993,11 +1028,11 @@ NOTHING_TO_CHECK = {
         *("ActorCritic", "QNetwork", "DistributionalQNetwork", "ContinuousQ", "DiscreteQ"),
         *("HasModel", "HasTemperature"),
         "AbstractSampling",
-        *("Space", "Transform"),
+        *("Schedule", "Space", "Transform", "Wrapper"),
     },
     "it holds or takes trees of any shape": {
-        *("ODE", "Encoding", "Inside", "Packed", "WrapperState"),
-        *("named_hyperparameters", "packed", "partition"),
+        *("ODE", "Encoding", "Packed", "WrapperState"),
+        *("named_hyperparameters", "optimizer", "packed", "partition", "schedule"),
     },
     "it takes no arrays": {
         *("action_bounds", "describe", "make", "image_encoding", "policy_for", "uniform"),
@@ -1005,7 +1040,7 @@ NOTHING_TO_CHECK = {
     },
     "its checks are its own, and always on": {
         *("check_agent", "check_agent_family", "check_env", "loss_term"),
-        *("forward", "policy_gradient", "entropy"),
+        *("forward", "policy_gradient", "entropy", "load", "save"),
     },
 }
 
