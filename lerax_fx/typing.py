@@ -1,8 +1,9 @@
 """Types of arrays and hyperparameters, for annotations."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, ScalarLike
@@ -50,17 +51,24 @@ class Interval:
         return bool(np.all(above & below))
 
 
-Fraction = Annotated[ScalarLike, Interval(0.0, 1.0)]
-"""A float in [0, 1]: a discount, a mixing weight."""
+# At run time a schedule will do as well, where a stage takes it. Editors see a number, as which it
+# reaches the stage; `fx.schedule` and `fx.anneal` are typed so that they are taken for one.
+if TYPE_CHECKING:
+    Hyperparameter: TypeAlias = ScalarLike
+else:
+    Hyperparameter = ScalarLike | Callable[[Any], Any]
 
-Positive = Annotated[ScalarLike, Interval(0.0, open_low=True)]
-"""A float above 0: a clipping range, a temperature."""
+Fraction = Annotated[Hyperparameter, Interval(0.0, 1.0)]
+"""A float in [0, 1], or a schedule of one: a discount, a mixing weight."""
 
-NonNegative = Annotated[ScalarLike, Interval(0.0)]
-"""A float of at least 0."""
+Positive = Annotated[Hyperparameter, Interval(0.0, open_low=True)]
+"""A float above 0, or a schedule of one: a clipping range, a temperature."""
 
-Real = Annotated[ScalarLike, Interval()]
-"""Any float but NaN."""
+NonNegative = Annotated[Hyperparameter, Interval(0.0)]
+"""A float of at least 0, or a schedule of one."""
+
+Real = Annotated[Hyperparameter, Interval()]
+"""Any float but NaN, or a schedule of one."""
 
 __all__ = [
     "Count",

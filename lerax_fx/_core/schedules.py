@@ -74,7 +74,8 @@ class EvaluatesSchedules(eqx.Module):
     """
 
 
-def schedule(function: Callable[..., optax.Schedule], *args: Any, **kwargs: Any) -> Schedule:
+# Typed as anything, so that editors take it wherever a hyperparameter is a float.
+def schedule(function: Callable[..., optax.Schedule], *args: Any, **kwargs: Any) -> Any:
     """A schedule whose floats are hyperparameters.
 
         epsilon = schedule(optax.linear_schedule, 1.0, 0.05, transition_steps=250_000)

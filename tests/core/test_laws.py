@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 import lerax_fx as fx
+from lerax_fx._core.schedules import has_schedules, with_values
 
 KEY = jax.random.key(0)
 AGENT = {"weight": jnp.arange(3.0)}
@@ -331,3 +332,23 @@ def test_minibatches_hold_each_row_once_in_an_epoch(memory):
         np.testing.assert_array_equal(np.sort(epoch.ravel()), np.arange(24.0))
     assert not np.array_equal(first, second)
     np.testing.assert_array_equal(step.out, data)
+
+
+def test_a_schedule_is_taken_wherever_a_float_is():
+    """Also with type checks on, which is how the tests run."""
+    half = fx.schedule(optax.linear_schedule, 0.5, 0.25, 4)
+    stages = [
+        fx.gae(discount=half, lambda_=half),
+        fx.td_target(discount=half, update=fx.polyak(half)),
+        fx.td3_target(noise=half, clip=half),
+        fx.minimize(fx.ppo_loss(clip=half, entropy_weight=half), optax.sgd(0.1)),
+        fx.minimize(half * fx.value_loss(clip=half), fx.optimizer(optax.adam, half)),
+        fx.replay(
+            fx.identity(), capacity=4, batch_size=1, sampling=fx.prioritized(importance=half)
+        ),
+    ]
+    counted = [has_schedules(stage) for stage in stages]
+    assert counted == [True] * 5 + [False]  # prioritized counts stored steps itself
+    values = with_values(stages[3], jnp.asarray(2)).loss
+    assert [float(term.hyperparameters["clip"]) for term in values.terms[:2]] == [0.375, 0.375]
+    assert float(values.weights[2]) == -0.375
