@@ -50,9 +50,10 @@ def make(
     mask_velocities: bool = True,
     max_interval: int = 1,
     total_steps: int = 500_000,
-    num_envs: int = 64,
+    num_envs: int = 16,
     num_steps: int = 32,
-    learning_rate: ScalarLike = 1e-3,
+    learning_rate: ScalarLike = 5e-4,
+    clip_value: bool = False,
     normalize_reward: bool = True,
     **settings: Unpack[Settings],
 ) -> tuple[fx.agents.ActorCritic, fx.loops.AnakinLoop]:
@@ -77,6 +78,7 @@ def make(
         num_steps=num_steps,
         num_updates=num_updates,
         learning_rate=learning_rate,
+        clip_value=clip_value,
         normalize_reward=normalize_reward,
         **settings,
     )

@@ -42,6 +42,7 @@ def ppo(
     discount: ScalarLike = 0.99,
     lambda_: ScalarLike = 0.95,
     clip: ScalarLike = 0.2,
+    clip_value: bool = True,
     value_weight: ScalarLike = 0.5,
     entropy_weight: ScalarLike = 0.01,
     max_grad_norm: ScalarLike = 0.5,
@@ -65,7 +66,9 @@ def ppo(
         fx.optimizer(optax.clip_by_global_norm, max_grad_norm),
         fx.optimizer(optax.adam, schedule if anneal else learning_rate, eps=1e-5),
     )
-    loss = fx.ppo_loss(clip=clip, value_weight=value_weight, entropy_weight=entropy_weight)
+    loss = fx.ppo_loss(
+        clip=clip, clip_value=clip_value, value_weight=value_weight, entropy_weight=entropy_weight
+    )
     return fx.chain(
         fx.rollout(env, num_envs=num_envs, num_steps=num_steps),
         fx.gae(discount=discount, lambda_=lambda_),
@@ -87,6 +90,7 @@ def make(
     num_envs: int = 4,
     num_steps: int = 128,
     learning_rate: ScalarLike = 2.5e-4,
+    clip_value: bool = True,
     normalize_reward: bool | None = None,
     **settings: Unpack[Settings],
 ) -> tuple[fx.agents.ActorCritic, fx.loops.AnakinLoop]:
@@ -105,6 +109,7 @@ def make(
         num_steps=num_steps,
         num_updates=num_updates,
         learning_rate=learning_rate,
+        clip_value=clip_value,
         normalize_reward=normalize_reward,
         **settings,
     )

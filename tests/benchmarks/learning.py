@@ -83,7 +83,7 @@ def returns_of(row: Row, keys: Any) -> np.ndarray:
     env: Any = row.env
     settings = dict(row.settings, total_steps=row.steps)
     if row.recipe is nde_ppo:
-        env, settings["hide_velocities"] = nde_ppo.task(env), False
+        env, settings["mask_velocities"] = nde_ppo.task(env), False
 
     def one_seed(key: Any) -> Any:
         agent_key, train_key, evaluate_key = jax.random.split(key, 3)
