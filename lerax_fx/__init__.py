@@ -85,6 +85,7 @@ from lerax_fx.stages.exploration import epsilon_greedy, gaussian_noise
 from lerax_fx.stages.minibatches import minibatch
 from lerax_fx.stages.optimization import anneal, minimize, optimizer
 from lerax_fx.stages.rollouts import rollout
+from lerax_fx.stages.statistics import update_statistics
 from lerax_fx.stages.target_networks import periodic, polyak
 from lerax_fx.stages.targets import distributional_td_target, sac_target, td3_target, td_target
 
@@ -174,6 +175,7 @@ __all__ = [
     "transform",
     "typing",
     "uniform",
+    "update_statistics",
     "updates_in",
     "value_loss",
     "vtrace",

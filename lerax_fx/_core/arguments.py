@@ -3,6 +3,7 @@
 import difflib
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args, get_type_hints
 
@@ -64,6 +65,23 @@ def check_number(where: str, value: Any, interval: Interval, *, schedule: bool =
         )
     # An int would be structure, and every new value a new compilation.
     return float(value) if isinstance(value, int) else value
+
+
+def check_constant(where: str, value: Any, interval: Interval) -> float:
+    """A number that is part of an agent's structure, which an optimiser must not move.
+
+    **Raises:** `HyperparameterError` for anything but a finite Python number in the interval.
+    """
+    if isinstance(value, int | float) and math.isfinite(value):
+        return float(check_number(where, value, interval))
+    raise HyperparameterError(
+        format_error(
+            where,
+            wanted="a finite Python number, which is a constant of the agent",
+            got=f"{value!r}",
+            fix="Pass a float, and make an agent for each value instead of vmapping over it.",
+        )
+    )
 
 
 def check_flag(where: str, value: Any) -> bool:

@@ -21,6 +21,7 @@ from lerax_fx.agents.networks import (
     Linear,
     orthogonal,
 )
+from lerax_fx.agents.normalization import HasStatistics, NormalizedAgent, normalize_observations
 from lerax_fx.agents.packing import Packed, packed
 from lerax_fx.agents.policies import (
     AbstractPolicy,
@@ -69,6 +70,7 @@ from lerax_fx.agents.q_agents import (
     quantile_q_agent,
 )
 from lerax_fx.agents.returns import CategoricalReturns, QuantileReturns
+from lerax_fx.statistics import NonTrainable, RunningStatistics
 
 __all__ = [
     "ACTIVATIONS",
@@ -98,9 +100,12 @@ __all__ = [
     "FeedforwardActorCritic",
     "GaussianPolicy",
     "HasModel",
+    "HasStatistics",
     "HasTemperature",
     "Linear",
     "MultiCategoricalPolicy",
+    "NonTrainable",
+    "NormalizedAgent",
     "Output",
     "Packed",
     "QActorCritic",
@@ -110,6 +115,7 @@ __all__ = [
     "QuantileReturns",
     "RecurrentActorCritic",
     "RecurrentQAgent",
+    "RunningStatistics",
     "SquashedGaussianPolicy",
     "SquashedNormal",
     "StateDependentGaussianPolicy",
@@ -125,6 +131,7 @@ __all__ = [
     "gru_q_agent",
     "image_encoding",
     "mlp_actor_critic",
+    "normalize_observations",
     "orthogonal",
     "packed",
     "policy_for",

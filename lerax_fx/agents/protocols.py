@@ -54,13 +54,6 @@ def greedy_output(q_values: Float[Array, " actions"]) -> QOutput:
     return QOutput(distrax.Greedy(q_values, dtype=np.int32), q_values.max(), q_values)
 
 
-class NonTrainable(eqx.Module):
-    """A part of an agent whose arrays are not trained: statistics of a normalisation, a moving
-    average. [`minimize`][lerax_fx.minimize] leaves them alone, and their gradient is not taken;
-    a stage of their own updates them. They are saved and vmapped with the agent.
-    """
-
-
 class ActorCritic(Protocol):
     """A policy and a state value, with or without a hidden state: what `rollout`, `evaluate`
     and the on-policy losses ask of an agent. `fx.actor_critic` makes one.

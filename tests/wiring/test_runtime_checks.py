@@ -93,7 +93,7 @@ ROLLOUT = trajectories()
 ESTIMATES = fx.data.Estimates(ROLLOUT, ROLLOUT.value, ROLLOUT.value)
 MLP = agents.MLP((3, 4, 2), key=KEY)
 GRU = agents.GRU(3, 4, key=KEY)
-STATISTICS = envs.RunningStatistics.start((2,))
+STATISTICS = agents.RunningStatistics.start((2,))
 ACT = fx.rollout(ENV, num_envs=2, num_steps=4)
 LOOP = fx.anakin_loop(ACT, 1)
 Q_AGENT = fx.q_agent((BOX, fx.spaces.Discrete(3)), key=KEY, widths=(4,))
@@ -519,13 +519,6 @@ PLANTS = {
         lambda state: jnp.zeros(1, int),
         "Discrete.flatten",
     ),
-    "NormalizeObservation: an observation of whole numbers": Plant(
-        lambda seen: stepped(fx.envs.NormalizeObservation(Walk(seen=seen))),
-        lambda state: state,
-        lambda state: state.astype(int),
-        "NormalizeObservation.wrap_observation",
-        "observation",
-    ),
     "NormalizeReward: a reward as a whole number": Plant(
         lambda reward: stepped(fx.envs.NormalizeReward(Walk(reward_of=reward))),
         jnp.sum,
@@ -554,13 +547,6 @@ PLANTS = {
         "TimeLimit.wrap_truncate",
         "truncated",
     ),
-    "freeze_statistics: the state of another wrapper": Plant(
-        lambda env: fx.envs.freeze_statistics(fx.envs.NormalizeReward(ENV), env.initial(key=KEY)),
-        fx.envs.NormalizeReward(ENV),
-        fx.envs.NormalizeObservation(ENV),
-        "NormalizeReward.freeze",
-        "memory",
-    ),
     "GymnaxEnv: a batch of keys": Plant(
         lambda key: fx.make("CartPole-v1").reset(key=key), KEY, KEYS, "Env.reset", "key"
     ),
@@ -572,14 +558,14 @@ PLANTS = {
         "reward",
     ),
     "RunningStatistics: a variance for one entry more": Plant(
-        lambda variance: envs.RunningStatistics(jnp.zeros(2), jnp.zeros(2), variance),
+        lambda variance: agents.RunningStatistics(jnp.zeros(2), jnp.zeros(2), variance),
         jnp.zeros(2),
         jnp.zeros(3),
         "RunningStatistics.__init__",
         "variance",
     ),
     "RunningStatistics: a value without a batch": Plant(
-        envs.RunningStatistics.of,
+        agents.RunningStatistics.of,
         jnp.zeros((3, 2)),
         jnp.zeros(()),
         "RunningStatistics.of",
