@@ -9,13 +9,14 @@ from lerax_fx.agents.actor_critics import (
     mlp_actor_critic,
 )
 from lerax_fx.agents.check import check_agent
-from lerax_fx.agents.encoding import Encoding, image_encoding, vector_encoding
+from lerax_fx.agents.encoding import Encoding, StructuredEncoding, image_encoding, vector_encoding
 from lerax_fx.agents.networks import (
     ACTIVATIONS,
     CNN,
     GRU,
     MLP,
     Activation,
+    CombinedNetwork,
     Convolution,
     Critics,
     Linear,
@@ -86,6 +87,7 @@ __all__ = [
     "BernoulliPolicy",
     "CategoricalPolicy",
     "CategoricalReturns",
+    "CombinedNetwork",
     "ContinuousQ",
     "Convolution",
     "Critics",
@@ -119,6 +121,7 @@ __all__ = [
     "SquashedGaussianPolicy",
     "SquashedNormal",
     "StateDependentGaussianPolicy",
+    "StructuredEncoding",
     "action_bounds",
     "actor_critic",
     "categorical_q_agent",

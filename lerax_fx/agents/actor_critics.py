@@ -11,16 +11,15 @@ from lerax_fx._core.arguments import check_count
 from lerax_fx.agents.encoding import (
     ACTOR_GAIN,
     CRITIC_GAIN,
-    Encoding,
+    AnyEncoding,
+    has_images,
     hidden_sizes,
     image_encoding,
-    image_size,
-    is_image,
+    image_network,
     torso_for,
     vector_encoding,
 )
 from lerax_fx.agents.networks import (
-    CNN,
     GRU,
     HIDDEN_GAIN,
     MLP,
@@ -47,7 +46,7 @@ class FeedforwardActorCritic(AbstractFeedforward):
     - `policy`: from the actor's output to a distribution.
     """
 
-    encoding: Encoding
+    encoding: AnyEncoding
     torso: Callable[..., Any] | None
     actor: Callable[..., Any]
     critic: Callable[..., Any]
@@ -72,7 +71,7 @@ class RecurrentActorCritic(AbstractActorCritic):
     - `policy`: from the actor's output to a distribution.
     """
 
-    encoding: Encoding
+    encoding: AnyEncoding
     torso: Callable[..., Any]
     gru: GRU
     actor: Callable[..., Any]
@@ -193,9 +192,9 @@ def cnn_actor_critic(
     width = check_count(f"{where}: width", width)
     torso_key, actor_key, critic_key = jax.random.split(key, 3)
 
-    def network(key: Key, *heads: int, last_gain: float = HIDDEN_GAIN) -> CNN:
-        return CNN(
-            image_size(encoding),
+    def network(key: Key, *heads: int, last_gain: float = HIDDEN_GAIN) -> Any:
+        return image_network(
+            encoding,
             (width, *heads),
             key=key,
             channels=channels,
@@ -264,8 +263,9 @@ def actor_critic(
     squash: bool = False,
     log_std: float = 0.0,
 ) -> FeedforwardActorCritic | RecurrentActorCritic:
-    """The usual agent for an environment: convolutional for images (a Box of three axes),
-    else a multilayer perceptron; with a memory if one is asked for.
+    """The usual agent for an environment: convolutional for images (a Box of three axes), also
+    among the parts of a Dict or a Tuple; else a multilayer perceptron; with a memory if one is
+    asked for.
 
     **Arguments:**
 
@@ -288,7 +288,7 @@ def actor_critic(
         options["activation"] = activation
     if memory == "gru":
         return gru_actor_critic(spaces, key=key, **options)
-    if is_image(spaces[0]):
+    if has_images(spaces[0]):
         return cnn_actor_critic(spaces, key=key, **options)
     return mlp_actor_critic(spaces, key=key, **options)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lerax_fx._core.arguments import check_count, check_counts, check_number
-from lerax_fx.agents.encoding import ACTOR_GAIN, Encoding, network_for, vector_encoding
+from lerax_fx.agents.encoding import ACTOR_GAIN, AnyEncoding, network_for, vector_encoding
 from lerax_fx.agents.networks import MLP, Activation, Critics
 from lerax_fx.agents.policies import (
     AbstractPolicy,
@@ -40,7 +40,7 @@ class QActorCritic(AbstractFeedforward):
     - `log_temperature`: the log of SAC's temperature; `None` for an agent without one.
     """
 
-    encoding: Encoding
+    encoding: AnyEncoding
     actor: Callable[..., Any]
     critic: Callable[..., Any]
     policy_head: AbstractPolicy
@@ -79,7 +79,7 @@ class DiscreteQActorCritic(AbstractFeedforward):
     - `log_temperature`: the log of SAC's temperature.
     """
 
-    encoding: Encoding
+    encoding: AnyEncoding
     actor: Callable[..., Any]
     critic: Callable[..., Any]
     policy_head: CategoricalPolicy

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from lerax_fx._core.arguments import check_count, check_counts, check_flag
-from lerax_fx.agents.encoding import Encoding, network_for, torso_for
+from lerax_fx.agents.encoding import AnyEncoding, network_for, torso_for
 from lerax_fx.agents.networks import GRU, Activation, Linear, orthogonal
 from lerax_fx.agents.protocols import (
     AbstractActorCritic,
@@ -39,7 +39,7 @@ class QAgent(AbstractFeedforward):
       2016, "Dueling Network Architectures for Deep Reinforcement Learning", eq. 9.
     """
 
-    encoding: Encoding
+    encoding: AnyEncoding
     network: Callable[..., Any]
     num_actions: int = eqx.field(static=True)
     dueling: bool = eqx.field(static=True, default=False)
@@ -67,7 +67,7 @@ class RecurrentQAgent(AbstractActorCritic):
     - `num_actions`: how many there are.
     """
 
-    encoding: Encoding
+    encoding: AnyEncoding
     torso: Callable[..., Any]
     gru: GRU
     head: Callable[..., Any]
@@ -115,7 +115,7 @@ class DistributionalQAgent(AbstractFeedforward):
       must not move it.
     """
 
-    encoding: Encoding
+    encoding: AnyEncoding
     network: Callable[..., Any]
     num_actions: int = eqx.field(static=True)
     num_atoms: int = eqx.field(static=True)
