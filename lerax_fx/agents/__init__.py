@@ -10,6 +10,7 @@ from lerax_fx.agents.actor_critics import (
 )
 from lerax_fx.agents.check import check_agent
 from lerax_fx.agents.encoding import Encoding, StructuredEncoding, image_encoding, vector_encoding
+from lerax_fx.agents.entries import ActionMask
 from lerax_fx.agents.networks import (
     ACTIVATIONS,
     CNN,
@@ -82,6 +83,7 @@ __all__ = [
     "AbstractFeedforward",
     "AbstractPolicy",
     "ActionBounds",
+    "ActionMask",
     "Activation",
     "ActorCritic",
     "BernoulliPolicy",

@@ -19,6 +19,7 @@ from lerax_fx.agents.encoding import (
     torso_for,
     vector_encoding,
 )
+from lerax_fx.agents.entries import ActionMask, allowed_actions, mask_values, split_mask
 from lerax_fx.agents.networks import (
     GRU,
     HIDDEN_GAIN,
@@ -44,6 +45,7 @@ class FeedforwardActorCritic(AbstractFeedforward):
     - `actor`: a module from features to the policy's `parameters` numbers.
     - `critic`: a module from features to one number, of shape `(1,)`.
     - `policy`: from the actor's output to a distribution.
+    - `action_mask`: which actions an observation allows, or None.
     """
 
     encoding: AnyEncoding
@@ -51,12 +53,16 @@ class FeedforwardActorCritic(AbstractFeedforward):
     actor: Callable[..., Any]
     critic: Callable[..., Any]
     policy: AbstractPolicy
+    action_mask: ActionMask | None = None
 
     def output(self, observation: Tree, key: Key) -> Output:
         del key
         x = self.encoding(observation)
         features = x if self.torso is None else self.torso(x)
-        return Output(self.policy(self.actor(features)), squeeze_scalar(self.critic(features)))
+        allowed = allowed_actions(self.action_mask, observation)
+        distribution = self.policy(mask_values(self.actor(features), allowed))
+        value = squeeze_scalar(self.critic(features))
+        return Output(distribution, value, action_mask=allowed)
 
 
 @final
@@ -69,6 +75,7 @@ class RecurrentActorCritic(AbstractActorCritic):
     - `actor`: a module from the hidden state to the policy's `parameters` numbers.
     - `critic`: a module from the hidden state to one number, of shape `(1,)`.
     - `policy`: from the actor's output to a distribution.
+    - `action_mask`: which actions an observation allows, or None.
     """
 
     encoding: AnyEncoding
@@ -77,6 +84,7 @@ class RecurrentActorCritic(AbstractActorCritic):
     actor: Callable[..., Any]
     critic: Callable[..., Any]
     policy: AbstractPolicy
+    action_mask: ActionMask | None = None
 
     def initial_memory(self) -> Float[Array, " size"]:
         return self.gru.initial_memory()
@@ -86,7 +94,7 @@ class RecurrentActorCritic(AbstractActorCritic):
     ) -> tuple[Float[Array, " size"], Output]:
         del key
         memory = self.gru.advance(memory, self._drive(observation))
-        return memory, self._output(memory)
+        return memory, self._output(memory, observation)
 
     def unroll(
         self,
@@ -98,13 +106,16 @@ class RecurrentActorCritic(AbstractActorCritic):
         del key
         drives = jax.vmap(self._drive)(observations)
         memory, memories = self.gru.unroll(memory, drives, resets)
-        return memory, jax.vmap(self._output)(memories)
+        return memory, jax.vmap(self._output)(memories, observations)
 
     def _drive(self, observation: Tree) -> Float[Array, " gates"]:
         return self.gru.drive(self.torso(self.encoding(observation)))
 
-    def _output(self, memory: Float[Array, " size"]) -> Output:
-        return Output(self.policy(self.actor(memory)), squeeze_scalar(self.critic(memory)))
+    def _output(self, memory: Float[Array, " size"], observation: Tree) -> Output:
+        allowed = allowed_actions(self.action_mask, observation)
+        distribution = self.policy(mask_values(self.actor(memory), allowed))
+        value = squeeze_scalar(self.critic(memory))
+        return Output(distribution, value, action_mask=allowed)
 
 
 _MEMORIES: Final = ("gru",)
@@ -119,6 +130,7 @@ def mlp_actor_critic(
     activation: Activation = "tanh",
     squash: bool = False,
     log_std: float = 0.0,
+    action_mask: str | None = None,
 ) -> FeedforwardActorCritic:
     """Two multilayer perceptrons, one for the policy and one for the value.
 
@@ -134,12 +146,17 @@ def mlp_actor_critic(
     - `squash`: for real-valued actions, whether they are squashed to the space's bounds;
       if not, they are Gaussian, and may leave it.
     - `log_std`: for real-valued actions, what the log of their standard deviation starts at.
+    - `action_mask`: the name of an entry of `Dict` observations that says which of the `Discrete`
+      actions are allowed: bools, or integers 0 or 1, one for each. The others have probability 0;
+      where none is allowed, all are. The networks do not see the entry.
 
-    **Raises:** `WiringError` for a space that it has no network or no policy for;
+    **Raises:** `WiringError` for a space that it has no network or no policy for, or without the
+    entry `action_mask`;
     `HyperparameterError` for an unknown activation or a size below 1.
     """
     where = "mlp_actor_critic"
     observations, actions = spaces_of(env)
+    observations, mask = split_mask(where, observations, actions, action_mask)
     encoding = vector_encoding(where, observations)
     policy = policy_for(actions, squash=squash, log_std=log_std, where=where)
     hidden = hidden_sizes(where, width, depth, at_least=0)
@@ -155,6 +172,7 @@ def mlp_actor_critic(
         network(policy.parameters, ACTOR_GAIN, actor_key),
         network(1, CRITIC_GAIN, critic_key),
         policy,
+        mask,
     )
 
 
@@ -169,6 +187,7 @@ def cnn_actor_critic(
     shared: bool = True,
     squash: bool = False,
     log_std: float = 0.0,
+    action_mask: str | None = None,
 ) -> FeedforwardActorCritic:
     """A convolutional network for images, with a linear policy and value on top.
 
@@ -176,7 +195,7 @@ def cnn_actor_critic(
 
     **Arguments:**
 
-    - `env`, `activation`, `squash`, `log_std`: as in
+    - `env`, `activation`, `squash`, `log_std`, `action_mask`: as in
       [`mlp_actor_critic`][lerax_fx.agents.mlp_actor_critic].
     - `channels`, `kernel`: of each convolution, and the width of their windows.
     - `width`: of the dense layer after them.
@@ -187,6 +206,7 @@ def cnn_actor_critic(
     """
     where = "cnn_actor_critic"
     observations, actions = spaces_of(env)
+    observations, mask = split_mask(where, observations, actions, action_mask)
     encoding = image_encoding(where, observations)
     policy = policy_for(actions, squash=squash, log_std=log_std, where=where)
     width = check_count(f"{where}: width", width)
@@ -212,7 +232,7 @@ def cnn_actor_critic(
         torso = None
         actor = network(actor_key, policy.parameters, last_gain=ACTOR_GAIN)
         critic = network(critic_key, 1, last_gain=CRITIC_GAIN)
-    return FeedforwardActorCritic(encoding, torso, actor, critic, policy)
+    return FeedforwardActorCritic(encoding, torso, actor, critic, policy, mask)
 
 
 def gru_actor_critic(
@@ -224,6 +244,7 @@ def gru_actor_critic(
     activation: Activation = "tanh",
     squash: bool = False,
     log_std: float = 0.0,
+    action_mask: str | None = None,
 ) -> RecurrentActorCritic:
     """An encoder, a gated recurrent unit, and a linear policy and value on its memory.
 
@@ -231,7 +252,7 @@ def gru_actor_critic(
 
     **Arguments:**
 
-    - `env`, `activation`, `squash`, `log_std`: as in
+    - `env`, `activation`, `squash`, `log_std`, `action_mask`: as in
       [`mlp_actor_critic`][lerax_fx.agents.mlp_actor_critic].
     - `width`: of the encoder's layers, and of the memory.
     - `depth`: the number of the encoder's layers (after the convolution, for images).
@@ -240,6 +261,7 @@ def gru_actor_critic(
     """
     where = "gru_actor_critic"
     observations, actions = spaces_of(env)
+    observations, mask = split_mask(where, observations, actions, action_mask)
     policy = policy_for(actions, squash=squash, log_std=log_std, where=where)
     torso_key, gru_key, actor_key, critic_key = jax.random.split(key, 4)
     encoding, torso = torso_for(where, observations, width, depth, activation, torso_key)
@@ -250,6 +272,7 @@ def gru_actor_critic(
         Linear(orthogonal(actor_key, width, policy.parameters, ACTOR_GAIN)),
         Linear(orthogonal(critic_key, width, 1, CRITIC_GAIN)),
         policy,
+        mask,
     )
 
 
@@ -262,6 +285,7 @@ def actor_critic(
     activation: Activation | None = None,
     squash: bool = False,
     log_std: float = 0.0,
+    action_mask: str | None = None,
 ) -> FeedforwardActorCritic | RecurrentActorCritic:
     """The usual agent for an environment: convolutional for images (a Box of three axes), also
     among the parts of a Dict or a Tuple; else a multilayer perceptron; with a memory if one is
@@ -274,21 +298,21 @@ def actor_critic(
       [`mlp_actor_critic`][lerax_fx.agents.mlp_actor_critic],
       [`cnn_actor_critic`][lerax_fx.agents.cnn_actor_critic] or
       [`gru_actor_critic`][lerax_fx.agents.gru_actor_critic], which make the agent.
-    - `env`, `squash`, `log_std`: as in these.
+    - `env`, `squash`, `log_std`, `action_mask`: as in these.
 
     **Raises:** as these do, and `HyperparameterError` for an unknown memory.
     """
     if memory is not None and memory not in _MEMORIES:
         raise _unknown_memory(memory)
     spaces = spaces_of(env)
-    options: dict[str, Any] = {"squash": squash, "log_std": log_std}
+    options: dict[str, Any] = {"squash": squash, "log_std": log_std, "action_mask": action_mask}
     if width is not None:
         options["width"] = width
     if activation is not None:
         options["activation"] = activation
     if memory == "gru":
         return gru_actor_critic(spaces, key=key, **options)
-    if has_images(spaces[0]):
+    if has_images(split_mask("actor_critic", *spaces, action_mask)[0]):
         return cnn_actor_critic(spaces, key=key, **options)
     return mlp_actor_critic(spaces, key=key, **options)
 

@@ -30,6 +30,26 @@ _RESETS = (False, False, True, False, False)
 _RTOL, _ATOL = 1e-3, 1e-4
 
 
+def _check_masked(where: str, distributions: Any, allowed: Any) -> None:
+    """**Raises:** `WiringError` if an action that the mask forbids has a probability above 0."""
+
+    def probabilities(distribution: Any) -> Any:
+        actions = jnp.arange(allowed.shape[1])
+        return jax.vmap(lambda action: jnp.exp(distribution.log_prob(action)))(actions)
+
+    forbidden = jnp.where(allowed, 0.0, jax.vmap(probabilities)(distributions))
+    if bool(jnp.any(forbidden > 0.0)):
+        raise WiringError(
+            format_error(
+                where,
+                wanted="probability 0 for every action that the output's action_mask forbids",
+                got=f"{float(forbidden.max()):.3g}",
+                fix="Put the lowest finite number in place of their logits, as "
+                "fx.agents.greedy_output(q_values, action_mask) does.",
+            )
+        )
+
+
 def check_actor_critic(where: str, agent: Any, env: Env) -> None:
     """Check an agent against an environment, abstractly: nothing is computed.
 
@@ -331,6 +351,9 @@ def _check_actions(where: str, outputs: Any, env: Env, key: Key) -> None:
                     f"actions in {env.action_space!r}",
                     f"{np.asarray(taken).tolist()}",
                 )
+    allowed = getattr(outputs, "action_mask", None)
+    if allowed is not None:
+        _check_masked(f"{where}: agent: distribution", outputs.distribution, allowed)
     for name, scalar in (("log_prob", log_prob), ("entropy", entropy), ("value", outputs.value)):
         _check_scalar(f"{where}: agent: {name}", jax.eval_shape(lambda x=scalar: x[0]))
         if bool(jnp.any(jnp.isnan(scalar))):

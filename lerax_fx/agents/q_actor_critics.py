@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from lerax_fx._core.arguments import check_count, check_counts, check_number
 from lerax_fx.agents.encoding import ACTOR_GAIN, AnyEncoding, network_for, vector_encoding
+from lerax_fx.agents.entries import ActionMask, allowed_actions, mask_values, split_mask
 from lerax_fx.agents.networks import MLP, Activation, Critics
 from lerax_fx.agents.policies import (
     AbstractPolicy,
@@ -77,6 +78,8 @@ class DiscreteQActorCritic(AbstractFeedforward):
       have a further axis in front, that of the critics.
     - `policy_head`: from the actor's output to a distribution.
     - `log_temperature`: the log of SAC's temperature.
+    - `action_mask`: which actions an observation allows, or None. The policy gives others the
+      probability 0, so their values count nowhere.
     """
 
     encoding: AnyEncoding
@@ -84,6 +87,7 @@ class DiscreteQActorCritic(AbstractFeedforward):
     critic: Callable[..., Any]
     policy_head: CategoricalPolicy
     log_temperature: Scalar
+    action_mask: ActionMask | None = None
 
     @property
     def num_actions(self) -> int:
@@ -93,7 +97,8 @@ class DiscreteQActorCritic(AbstractFeedforward):
     def policy(self, observation: Tree, key: Key) -> distrax.Distribution:
         """The policy's distribution for one observation."""
         del key
-        return self.policy_head(self.actor(self.encoding(observation)))
+        logits = self.actor(self.encoding(observation))
+        return self.policy_head(mask_values(logits, allowed_actions(self.action_mask, observation)))
 
     def q_values(self, observation: Tree, key: Key) -> Float[Array, "critics actions"]:
         """Each critic's value of each action."""
@@ -103,7 +108,9 @@ class DiscreteQActorCritic(AbstractFeedforward):
 
     def output(self, observation: Tree, key: Key) -> Output:
         distribution = self.policy(observation, key)
-        return Output(distribution, self.q_values(observation, key)[:, distribution.mode()].min())
+        value = self.q_values(observation, key)[:, distribution.mode()].min()
+        allowed = allowed_actions(self.action_mask, observation)
+        return Output(distribution, value, action_mask=allowed)
 
 
 def deterministic_actor_critic(
@@ -149,6 +156,7 @@ def soft_actor_critic(
     activation: Activation = "relu",
     num_critics: int = 2,
     temperature: Positive = 1.0,
+    action_mask: str | None = None,
 ) -> QActorCritic | DiscreteQActorCritic:
     """As [`deterministic_actor_critic`][lerax_fx.deterministic_actor_critic], but the policy
     is a squashed Gaussian whose mean and standard deviation the actor gives, and there is a
@@ -163,6 +171,8 @@ def soft_actor_critic(
 
     - `env`, `widths`, `activation`, `num_critics`: as there.
     - `temperature`: the initial temperature, the reward for a nat of entropy; above 0.
+    - `action_mask`: for discrete actions, as in
+      [`mlp_actor_critic`][lerax_fx.agents.mlp_actor_critic].
 
     **Raises:** `WiringError` for actions that are neither `Discrete` nor a `Box` of floats with
     finite bounds, or for observations that it has no network for; `HyperparameterError` for a
@@ -174,6 +184,7 @@ def soft_actor_critic(
     num_critics = check_count(f"{where}: num_critics", num_critics)
     widths = check_counts(f"{where}: widths", widths)
     observations, actions = spaces_of(env)
+    observations, mask = split_mask(where, observations, actions, action_mask)
     if isinstance(actions, Discrete):
         sizes = (*widths, actions.n)
         actor_key, critic_key = jax.random.split(key)
@@ -186,7 +197,7 @@ def soft_actor_critic(
         )
         critic = jax.vmap(network)(jax.random.split(critic_key, num_critics))
         policy = CategoricalPolicy(actions.n)
-        return DiscreteQActorCritic(encoding, actor, critic, policy, log_temperature)
+        return DiscreteQActorCritic(encoding, actor, critic, policy, log_temperature, mask)
     bounds = action_bounds(where, actions, otherwise="a Discrete space, or ")
     policy = StateDependentGaussianPolicy(bounds)
     return _q_actor_critic(
