@@ -98,6 +98,25 @@ def select_entries(where: str, observations: Space, names: str | tuple[str, ...]
     return _selected(observations, names)
 
 
+def actor_and_critic_entries(
+    where: str,
+    observations: Space,
+    actor_sees: str | tuple[str, ...] | None,
+    critic_sees: str | tuple[str, ...] | None,
+) -> tuple[Space, Space | None]:
+    """The space of what the actor sees, and that of what the critic sees; `None` for the critic
+    where both see everything.
+
+    **Raises:** as `select_entries` does.
+    """
+    if actor_sees is None and critic_sees is None:
+        return observations, None
+    return (
+        select_entries(f"{where}: actor_sees", observations, actor_sees),
+        select_entries(f"{where}: critic_sees", observations, critic_sees),
+    )
+
+
 def _selected(observations: Space, names: tuple[str, ...]) -> Space:
     if isinstance(observations, TimedSpace):
         return TimedSpace(_selected(observations.value, names), observations.dt)

@@ -10,7 +10,13 @@ from jaxtyping import Array, Float
 
 from lerax_fx._core.arguments import check_count, check_counts, check_number
 from lerax_fx.agents.encoding import ACTOR_GAIN, AnyEncoding, network_for, vector_encoding
-from lerax_fx.agents.entries import ActionMask, allowed_actions, mask_values, split_mask
+from lerax_fx.agents.entries import (
+    ActionMask,
+    actor_and_critic_entries,
+    allowed_actions,
+    mask_values,
+    split_mask,
+)
 from lerax_fx.agents.networks import MLP, Activation, Critics
 from lerax_fx.agents.policies import (
     AbstractPolicy,
@@ -39,6 +45,7 @@ class QActorCritic(AbstractFeedforward):
     - `policy_head`: from the actor's output to a distribution.
     - `bounds`: of the actions.
     - `log_temperature`: the log of SAC's temperature; `None` for an agent without one.
+    - `critic_encoding`: of what the critics see, where that is something else.
     """
 
     encoding: AnyEncoding
@@ -47,6 +54,7 @@ class QActorCritic(AbstractFeedforward):
     policy_head: AbstractPolicy
     bounds: ActionBounds
     log_temperature: Scalar | None = None
+    critic_encoding: AnyEncoding | None = None
 
     def policy(self, observation: Tree, key: Key) -> distrax.Distribution:
         """The policy's distribution for one observation."""
@@ -59,7 +67,8 @@ class QActorCritic(AbstractFeedforward):
         """Each critic's value of one action."""
         del key
         unit = jnp.ravel(self.bounds.unscaled(action))
-        return self.critic(self.encoding(observation), unit)
+        encoding = self.encoding if self.critic_encoding is None else self.critic_encoding
+        return self.critic(encoding(observation), unit)
 
     def output(self, observation: Tree, key: Key) -> Output:
         distribution = self.policy(observation, key)
@@ -80,6 +89,7 @@ class DiscreteQActorCritic(AbstractFeedforward):
     - `log_temperature`: the log of SAC's temperature.
     - `action_mask`: which actions an observation allows, or None. The policy gives others the
       probability 0, so their values count nowhere.
+    - `critic_encoding`: of what the critics see, where that is something else.
     """
 
     encoding: AnyEncoding
@@ -88,6 +98,7 @@ class DiscreteQActorCritic(AbstractFeedforward):
     policy_head: CategoricalPolicy
     log_temperature: Scalar
     action_mask: ActionMask | None = None
+    critic_encoding: AnyEncoding | None = None
 
     @property
     def num_actions(self) -> int:
@@ -103,7 +114,8 @@ class DiscreteQActorCritic(AbstractFeedforward):
     def q_values(self, observation: Tree, key: Key) -> Float[Array, "critics actions"]:
         """Each critic's value of each action."""
         del key
-        features = self.encoding(observation)
+        encoding = self.encoding if self.critic_encoding is None else self.critic_encoding
+        features = encoding(observation)
         return jax.vmap(lambda critic: critic(features))(self.critic)
 
     def output(self, observation: Tree, key: Key) -> Output:
@@ -120,6 +132,8 @@ def deterministic_actor_critic(
     widths: Sequence[int] = (256, 256),
     activation: Activation = "relu",
     num_critics: int = 2,
+    actor_sees: str | tuple[str, ...] | None = None,
+    critic_sees: str | tuple[str, ...] | None = None,
 ) -> QActorCritic:
     """Multilayer perceptrons for a deterministic policy, squashed to the bounds of the
     actions, and for critics that value observations and actions.
@@ -132,6 +146,7 @@ def deterministic_actor_critic(
     - `env`, `activation`: as in [`mlp_actor_critic`][lerax_fx.agents.mlp_actor_critic].
     - `widths`: of the hidden layers of each network.
     - `num_critics`: how many critics; 1 for DDPG.
+    - `actor_sees`, `critic_sees`: as in [`mlp_actor_critic`][lerax_fx.agents.mlp_actor_critic].
 
     **Raises:** `WiringError` if actions are not a `Box` of floats with finite bounds, or for
     observations that it has no network for; `HyperparameterError` for an unknown activation
@@ -141,11 +156,10 @@ def deterministic_actor_critic(
     num_critics = check_count(f"{where}: num_critics", num_critics)
     widths = check_counts(f"{where}: widths", widths)
     observations, actions = spaces_of(env)
+    seen = actor_and_critic_entries(where, observations, actor_sees, critic_sees)
     bounds = action_bounds(where, actions)
     policy = DeterministicPolicy(bounds)
-    return _q_actor_critic(
-        where, observations, policy, bounds, None, widths, activation, num_critics, key
-    )
+    return _q_actor_critic(where, seen, policy, bounds, None, widths, activation, num_critics, key)
 
 
 def soft_actor_critic(
@@ -157,6 +171,8 @@ def soft_actor_critic(
     num_critics: int = 2,
     temperature: Positive = 1.0,
     action_mask: str | None = None,
+    actor_sees: str | tuple[str, ...] | None = None,
+    critic_sees: str | tuple[str, ...] | None = None,
 ) -> QActorCritic | DiscreteQActorCritic:
     """As [`deterministic_actor_critic`][lerax_fx.deterministic_actor_critic], but the policy
     is a squashed Gaussian whose mean and standard deviation the actor gives, and there is a
@@ -169,7 +185,7 @@ def soft_actor_critic(
 
     **Arguments:**
 
-    - `env`, `widths`, `activation`, `num_critics`: as there.
+    - `env`, `widths`, `activation`, `num_critics`, `actor_sees`, `critic_sees`: as there.
     - `temperature`: the initial temperature, the reward for a nat of entropy; above 0.
     - `action_mask`: for discrete actions, as in
       [`mlp_actor_critic`][lerax_fx.agents.mlp_actor_critic].
@@ -185,29 +201,38 @@ def soft_actor_critic(
     widths = check_counts(f"{where}: widths", widths)
     observations, actions = spaces_of(env)
     observations, mask = split_mask(where, observations, actions, action_mask)
+    seen = actor_and_critic_entries(where, observations, actor_sees, critic_sees)
     if isinstance(actions, Discrete):
         sizes = (*widths, actions.n)
         actor_key, critic_key = jax.random.split(key)
 
+        actors, critics = seen
+        critic_space = actors if critics is None else critics
+
         def network(key: Key) -> Callable[..., Any]:
-            return network_for(where, observations, sizes, activation, key)[1]
+            return network_for(where, critic_space, sizes, activation, key)[1]
 
         encoding, actor = network_for(
-            where, observations, sizes, activation, actor_key, last_gain=ACTOR_GAIN
+            where, actors, sizes, activation, actor_key, last_gain=ACTOR_GAIN
         )
         critic = jax.vmap(network)(jax.random.split(critic_key, num_critics))
+        own = (
+            None
+            if critics is None
+            else network_for(where, critics, sizes, activation, critic_key)[0]
+        )
         policy = CategoricalPolicy(actions.n)
-        return DiscreteQActorCritic(encoding, actor, critic, policy, log_temperature, mask)
+        return DiscreteQActorCritic(encoding, actor, critic, policy, log_temperature, mask, own)
     bounds = action_bounds(where, actions, otherwise="a Discrete space, or ")
     policy = StateDependentGaussianPolicy(bounds)
     return _q_actor_critic(
-        where, observations, policy, bounds, log_temperature, widths, activation, num_critics, key
+        where, seen, policy, bounds, log_temperature, widths, activation, num_critics, key
     )
 
 
 def _q_actor_critic(
     where: str,
-    observations: Space,
+    seen: tuple[Space, Space | None],
     policy: AbstractPolicy,
     bounds: ActionBounds,
     log_temperature: Scalar | None,
@@ -216,10 +241,12 @@ def _q_actor_critic(
     num_critics: int,
     key: Key,
 ) -> QActorCritic:
-    encoding = vector_encoding(where, observations)
+    encoding = vector_encoding(where, seen[0])
+    critic_encoding = None if seen[1] is None else vector_encoding(where, seen[1])
     actor_key, critic_key = jax.random.split(key)
     sizes = (*encoding.shape, *widths, policy.parameters)
     actor = MLP(sizes, key=actor_key, activation=activation, last_gain=ACTOR_GAIN)
-    inputs = encoding.shape[0] + bounds.size
+    features = encoding if critic_encoding is None else critic_encoding
+    inputs = features.shape[0] + bounds.size
     critic = Critics(num_critics, inputs, widths, key=critic_key, activation=activation)
-    return QActorCritic(encoding, actor, critic, policy, bounds, log_temperature)
+    return QActorCritic(encoding, actor, critic, policy, bounds, log_temperature, critic_encoding)
