@@ -23,7 +23,13 @@ from lerax_fx.agents.networks import (
     Linear,
     orthogonal,
 )
-from lerax_fx.agents.normalization import HasStatistics, NormalizedAgent, normalize_observations
+from lerax_fx.agents.noise import NoisyLinear, draw_noise, make_noisy
+from lerax_fx.agents.normalization import (
+    BatchNorm,
+    HasStatistics,
+    NormalizedAgent,
+    normalize_observations,
+)
 from lerax_fx.agents.packing import Packed, packed
 from lerax_fx.agents.policies import (
     AbstractPolicy,
@@ -86,6 +92,7 @@ __all__ = [
     "ActionMask",
     "Activation",
     "ActorCritic",
+    "BatchNorm",
     "BernoulliPolicy",
     "CategoricalPolicy",
     "CategoricalReturns",
@@ -108,6 +115,7 @@ __all__ = [
     "HasTemperature",
     "Linear",
     "MultiCategoricalPolicy",
+    "NoisyLinear",
     "NonTrainable",
     "NormalizedAgent",
     "Output",
@@ -131,10 +139,12 @@ __all__ = [
     "check_agent_family",
     "cnn_actor_critic",
     "deterministic_actor_critic",
+    "draw_noise",
     "greedy_output",
     "gru_actor_critic",
     "gru_q_agent",
     "image_encoding",
+    "make_noisy",
     "mlp_actor_critic",
     "normalize_observations",
     "orthogonal",

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, cast
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from lerax_fx._core.arguments import suggest_keywords
 from lerax_fx._core.arrays import spec
 from lerax_fx.agents.encoding import ObservationError
+from lerax_fx.agents.normalization import has_statistics
 from lerax_fx.agents.protocols import (
     ActorCritic,
     ContinuousQ,
@@ -88,7 +90,8 @@ def check_agent(agent: Any, env: Any, *, key: Key | None = None) -> None:
     First abstractly, as `rollout` does. Then on five random observations of the environment's
     space: `unroll` has to give what repeated `step`s give, to float tolerance, with an episode
     that begins in the middle; actions have to be of the action space, values and
-    log-probabilities scalars without NaN, Q-values one for each action.
+    log-probabilities scalars without NaN, Q-values one for each action; what an `action_mask`
+    forbids has probability 0, and `update_statistics`, if there is one, keeps the agent's shapes.
 
     `unroll` is called with `key`, step `t` with `jax.random.fold_in(key, t)`. An agent whose
     outputs depend on the key may use it otherwise, so of that only structure, shapes and dtypes
@@ -126,6 +129,17 @@ def check_agent(agent: Any, env: Any, *, key: Key | None = None) -> None:
         wanted = f"{part} like those of repeated steps"
         _check_same(f"{where}: agent: unroll: {part}", wanted, expected, found)
     _check_family_methods(where, agent, env, observations)
+    if has_statistics(agent):
+        called = f"{where}: agent: update_statistics", agent, env, observations
+        # The agent is an argument, for its arrays to be compared and what else it has kept.
+        arrays, rest = eqx.partition(agent, eqx.is_array)
+
+        def update(arrays: Tree, observations: Tree) -> Tree:
+            updated = eqx.combine(arrays, rest).update_statistics(observations)
+            return eqx.filter(updated, eqx.is_array)
+
+        after = _traced(called, update, arrays, observations)
+        _check_same(called[0], "an agent like the one before", arrays, after)
 
     run = jax.jit(run)
     stepped, unrolled = run(observations, run_key)

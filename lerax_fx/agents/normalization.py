@@ -1,4 +1,4 @@
-"""Normalisation within an agent: running statistics of its observations."""
+"""Normalisation within an agent: of its observations, and of hidden layers."""
 
 from collections.abc import Callable
 from typing import Any, Protocol, final
@@ -6,9 +6,9 @@ from typing import Any, Protocol, final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Float
 
-from lerax_fx._core.arguments import check_constant
+from lerax_fx._core.arguments import check_constant, check_count
 from lerax_fx.agents.packing import Packed
 from lerax_fx.agents.protocols import ActorCritic, Output, check_agent_family
 from lerax_fx.data import Timed
@@ -16,7 +16,7 @@ from lerax_fx.envs.registry import spaces_of
 from lerax_fx.envs.timed_space import TimedSpace
 from lerax_fx.errors import WiringError, format_error
 from lerax_fx.spaces import Box, Dict, Space, Tuple
-from lerax_fx.statistics import RunningStatistics
+from lerax_fx.statistics import NonTrainable, RunningStatistics
 from lerax_fx.typing import Interval, Key, Tree
 
 
@@ -123,6 +123,70 @@ class NormalizedAgent(eqx.Module):
             return method(self.normalized(observation), *arguments)
 
         return called
+
+
+@final
+class MovingAverages(NonTrainable):
+    """Moving averages of the mean and the variance of a layer's inputs."""
+
+    mean: Float[Array, " size"]
+    variance: Float[Array, " size"]
+
+
+@final
+class BatchNorm(eqx.Module):
+    """Batch normalisation by moving averages of the batches' mean and variance, then a learnt scale
+    and shift: Ioffe & Szegedy 2015, "Batch Normalization", algorithm 2.
+
+    The averages normalise in acting, in losses and in targets alike, and no gradient goes through
+    them: a row's output does not depend on the others, so agents stay functions of one
+    observation, and `unroll` is what repeated `step`s give. This is where it differs from the
+    paper, which trains with the statistics of the batch itself (algorithm 1). The averages start
+    at 0 and 1.
+
+        def update_statistics(self, observations):   # called by fx.update_statistics()
+            norm = self.norm.update(jax.vmap(self.first)(observations))
+            return eqx.tree_at(lambda agent: agent.norm, self, norm)
+
+    **Arguments:**
+
+    - `size`: of the vectors.
+    - `momentum`: how much of the averages stays at an update; in [0, 1].
+    - `epsilon`: added to the variance; at least 0.
+    """
+
+    averages: MovingAverages
+    scale: Float[Array, " size"]
+    shift: Float[Array, " size"]
+    momentum: float = eqx.field(static=True)
+    epsilon: float = eqx.field(static=True)
+
+    def __init__(self, size: int, *, momentum: float = 0.99, epsilon: float = 1e-5):
+        size = check_count("BatchNorm: size", size)
+        self.averages = MovingAverages(jnp.zeros(size), jnp.ones(size))
+        self.scale = jnp.ones(size)
+        self.shift = jnp.zeros(size)
+        self.momentum = check_constant("BatchNorm: momentum", momentum, Interval(0.0, 1.0))
+        self.epsilon = check_constant("BatchNorm: epsilon", epsilon, Interval(0.0))
+
+    def __call__(self, x: Float[Array, " size"]) -> Float[Array, " size"]:
+        """One vector in, one vector out."""
+        averages = jax.lax.stop_gradient(self.averages)
+        normal = (x - averages.mean) / jnp.sqrt(averages.variance + self.epsilon)
+        return normal * self.scale + self.shift
+
+    def update(self, batch: Float[Array, "batch size"]) -> "BatchNorm":
+        """With the averages after one more batch of inputs."""
+        batch = jax.lax.stop_gradient(batch)
+
+        def moved(old: Array, new: Array) -> Array:
+            return self.momentum * old + (1.0 - self.momentum) * new
+
+        averages = MovingAverages(
+            moved(self.averages.mean, batch.mean(axis=0)),
+            moved(self.averages.variance, batch.var(axis=0)),
+        )
+        return eqx.tree_at(lambda norm: norm.averages, self, averages)
 
 
 def _is_part(node: Any) -> bool:

@@ -12,6 +12,7 @@ from lerax_fx._core.arguments import check_count, check_counts, check_flag
 from lerax_fx.agents.encoding import AnyEncoding, network_for, torso_for
 from lerax_fx.agents.entries import ActionMask, allowed_actions, split_mask
 from lerax_fx.agents.networks import GRU, Activation, Linear, orthogonal
+from lerax_fx.agents.noise import draw_noise, make_noisy
 from lerax_fx.agents.protocols import (
     AbstractActorCritic,
     AbstractFeedforward,
@@ -46,8 +47,18 @@ class QAgent(AbstractFeedforward):
     action_mask: ActionMask | None = None
 
     def output(self, observation: Tree, key: Key) -> QOutput:
-        del key
-        q_values = self._q_values(self.network(self.encoding(observation)))
+        return self._output(draw_noise(self.network, key), observation)
+
+    def unroll(
+        self, memory: None, observations: Tree, resets: Bool[Array, " time"], key: Key
+    ) -> tuple[None, QOutput]:
+        """With one draw of a noisy network for all observations."""
+        del memory, resets
+        network = draw_noise(self.network, key)
+        return None, jax.vmap(lambda observation: self._output(network, observation))(observations)
+
+    def _output(self, network: Callable[..., Any], observation: Tree) -> QOutput:
+        q_values = self._q_values(network(self.encoding(observation)))
         return greedy_output(q_values, allowed_actions(self.action_mask, observation))
 
     def _q_values(self, outputs: Float[Array, " outputs"]) -> Float[Array, "{self.num_actions}"]:
@@ -132,8 +143,18 @@ class DistributionalQAgent(AbstractFeedforward):
     action_mask: ActionMask | None = None
 
     def output(self, observation: Tree, key: Key) -> DistributionalQOutput:
-        del key
-        returns = self._returns(self.network(self.encoding(observation)))
+        return self._output(draw_noise(self.network, key), observation)
+
+    def unroll(
+        self, memory: None, observations: Tree, resets: Bool[Array, " time"], key: Key
+    ) -> tuple[None, DistributionalQOutput]:
+        """With one draw of a noisy network for all observations."""
+        del memory, resets
+        network = draw_noise(self.network, key)
+        return None, jax.vmap(lambda observation: self._output(network, observation))(observations)
+
+    def _output(self, network: Callable[..., Any], observation: Tree) -> DistributionalQOutput:
+        returns = self._returns(network(self.encoding(observation)))
         greedy = greedy_output(returns.mean, allowed_actions(self.action_mask, observation))
         return DistributionalQOutput(
             greedy.distribution,
@@ -159,6 +180,7 @@ def q_agent(
     dueling: bool = False,
     layer_norm: bool = False,
     action_mask: str | None = None,
+    noisy: bool = False,
 ) -> QAgent:
     """A multilayer perceptron that gives each action's value; for images, behind a
     convolution as in [`cnn_actor_critic`][lerax_fx.agents.cnn_actor_critic].
@@ -176,6 +198,10 @@ def q_agent(
       allowed: bools, or integers 0 or 1, one for each. The Q-values of the others are the lowest
       finite number, so that neither the greedy policy nor a target takes them, nor does
       exploration; where none is allowed, all are. The networks do not see the entry.
+    - `noisy`: whether the dense layers are noisy ones, for exploration (Fortunato et al. 2018,
+      "Noisy Networks for Exploration"): the weights are drawn anew at each step of acting, once for
+      each batch in a loss, and independently for the target network. It acts greedily in a draw, so
+      no other exploration is needed.
 
     **Raises:** `WiringError` if actions are not `Discrete`, or for observations that it has
     no network for, or without the entry `action_mask`; `HyperparameterError` for an unknown
@@ -191,6 +217,8 @@ def q_agent(
     encoding, network = network_for(
         where, observations, sizes, activation, key, layer_norm=layer_norm
     )
+    if check_flag(f"{where}: noisy", noisy):
+        network = make_noisy(network, key=key)
     return QAgent(encoding, network, num_actions, dueling, mask)
 
 
@@ -233,6 +261,7 @@ def categorical_q_agent(
     widths: Sequence[int] = (120, 84),
     activation: Activation = "relu",
     action_mask: str | None = None,
+    noisy: bool = False,
 ) -> DistributionalQAgent:
     """As [`q_agent`][lerax_fx.q_agent], with a distribution of each action's return over fixed
     atoms: Bellemare et al. 2017, "A Distributional Perspective on Reinforcement Learning",
@@ -242,7 +271,7 @@ def categorical_q_agent(
 
     - `num_atoms`: how many, evenly spaced; at least 2. By default, atoms are the paper's.
     - `low`, `high`: the lowest and the highest discounted return that can be told.
-    - `env`, `widths`, `activation`, `action_mask`: as for `q_agent`.
+    - `env`, `widths`, `activation`, `action_mask`, `noisy`: as for `q_agent`.
 
     **Raises:** as `q_agent` does, and `HyperparameterError` if `low` is not below `high`.
     """
@@ -258,7 +287,9 @@ def categorical_q_agent(
             )
         )
     support = float(low), float(high)
-    return _distributional(where, env, key, num_atoms, support, widths, activation, action_mask)
+    return _distributional(
+        where, env, key, num_atoms, support, widths, activation, action_mask, noisy
+    )
 
 
 def quantile_q_agent(
@@ -269,6 +300,7 @@ def quantile_q_agent(
     widths: Sequence[int] = (120, 84),
     activation: Activation = "relu",
     action_mask: str | None = None,
+    noisy: bool = False,
 ) -> DistributionalQAgent:
     """As [`q_agent`][lerax_fx.q_agent], with quantiles of each action's return: Dabney et al.
     2018, "Distributional Reinforcement Learning with Quantile Regression".
@@ -276,13 +308,15 @@ def quantile_q_agent(
     **Arguments:**
 
     - `num_quantiles`: how many, each of the same probability; by default, the paper's.
-    - `env`, `widths`, `activation`, `action_mask`: as for `q_agent`.
+    - `env`, `widths`, `activation`, `action_mask`, `noisy`: as for `q_agent`.
 
     **Raises:** as `q_agent` does.
     """
     where = "quantile_q_agent"
     num_quantiles = check_count(f"{where}: num_quantiles", num_quantiles)
-    return _distributional(where, env, key, num_quantiles, None, widths, activation, action_mask)
+    return _distributional(
+        where, env, key, num_quantiles, None, widths, activation, action_mask, noisy
+    )
 
 
 def _distributional(
@@ -294,12 +328,15 @@ def _distributional(
     widths: Sequence[int],
     activation: Activation,
     action_mask: str | None,
+    noisy: bool,
 ) -> DistributionalQAgent:
     observations, actions = spaces_of(env)
     num_actions = _num_actions(where, actions)
     observations, mask = split_mask(where, observations, actions, action_mask)
     sizes = (*check_counts(f"{where}: widths", widths), num_actions * num_atoms)
     encoding, network = network_for(where, observations, sizes, activation, key)
+    if check_flag(f"{where}: noisy", noisy):
+        network = make_noisy(network, key=key)
     return DistributionalQAgent(encoding, network, num_actions, num_atoms, support, mask)
 
 
