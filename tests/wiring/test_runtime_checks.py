@@ -727,6 +727,16 @@ PLANTS = {
         "CNN.__call__",
         "image",
     ),
+    "BatchNorm: a batch, without vmap": Plant(
+        agents.BatchNorm(2), jnp.zeros(2), jnp.zeros((3, 2)), "BatchNorm.__call__", "x"
+    ),
+    "NoisyLinear: an input of whole numbers": Plant(
+        agents.NoisyLinear(2, 3, key=KEY),
+        jnp.zeros(2),
+        jnp.zeros(2, int),
+        "NoisyLinear.__call__",
+        "x",
+    ),
     "GRU: a batch of memories": Plant(
         lambda memory: GRU.advance(memory, jnp.zeros(12)),
         jnp.zeros(4),
@@ -977,12 +987,14 @@ NOTHING_TO_CHECK = {
     "it is for others to define": {
         *("AbstractActorCritic", "AbstractExploration", "AbstractPolicy"),
         *("ActorCritic", "QNetwork", "DistributionalQNetwork", "ContinuousQ", "DiscreteQ"),
-        *("HasModel", "HasTemperature"),
+        *("HasModel", "HasStatistics", "HasTemperature", "NonTrainable"),
         "AbstractSampling",
         *("Space", "Transform"),
     },
     "it holds or takes trees of any shape": {
         *("ODE", "Encoding", "Inside", "Packed", "WrapperState"),
+        *("CombinedNetwork", "NormalizedAgent", "StructuredEncoding", "draw_noise", "make_noisy"),
+        *("normalize_observations", "update_statistics"),
         *("named_hyperparameters", "packed", "partition"),
     },
     "it takes no arrays": {
@@ -990,7 +1002,7 @@ NOTHING_TO_CHECK = {
         *("mask_velocities", "vector_encoding"),
     },
     "its checks are its own, and always on": {
-        *("check_agent", "check_agent_family", "check_env", "loss_term"),
+        *("ActionMask", "check_agent", "check_agent_family", "check_env", "loss_term"),
         *("forward", "policy_gradient", "entropy"),
     },
 }
