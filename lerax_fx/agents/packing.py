@@ -68,17 +68,19 @@ def select_trained(agent: Any, is_array: Callable[[Any], bool]) -> tuple[Any, An
     that are in no [`NonTrainable`][lerax_fx.agents.NonTrainable], and the others; `None` where a
     leaf is in the other one. `eqx.combine` joins them.
     """
+
+    def trained(node: Any) -> Any:
+        if isinstance(node, NonTrainable):
+            return jax.tree.map(lambda _: False, node)
+        return is_array(node)
+
+    def mask(agent: Any) -> Any:
+        return jax.tree.map(trained, agent, is_leaf=lambda node: isinstance(node, NonTrainable))
+
     if isinstance(agent, Packed):
-        halves = select_trained(agent.agent, is_array)
-        leaves = (jax.tree.leaves(half, is_leaf=lambda x: x is None) for half in halves)
-        chosen, rest = (Packed(tuple(half), agent.structure) for half in leaves)
-        return chosen, rest
-
-    def trained(node: Any) -> bool:
-        return not isinstance(node, NonTrainable) and is_array(node)
-
-    mask = jax.tree.map(trained, agent, is_leaf=lambda node: isinstance(node, NonTrainable))
-    return eqx.partition(agent, mask)
+        flags = jax.tree.leaves(mask(agent.agent))
+        return eqx.partition(agent, Packed(tuple(flags), agent.structure))
+    return eqx.partition(agent, mask(agent))
 
 
 def packed(agent: Any) -> Packed:

@@ -183,7 +183,7 @@ def test_check_agent_and_packed_agents():
     agent = fresh()
     fx.check_agent(agent, ENV)
     q = normalize_observations(fx.q_agent(CHOICE, key=KEY, widths=(4,)), CHOICE)
-    packed = fx.agents.packed(q)
+    packed = fx.agents.packed(q)  # with a field that is None, which is no leaf
     data = fx.data.Targets(jnp.ones((4, 2, 3)), jnp.zeros((4, 2), jnp.int32), jnp.ones((4, 2)))
     minimize = fx.minimize(fx.q_loss(), fx.optimizer(optax.adamw, 1e-2))
     step = minimize.update(packed, minimize.init(packed, lambda: None, KEY), data, KEY)
