@@ -86,6 +86,7 @@ from lerax_fx.stages.estimators import (
 from lerax_fx.stages.exploration import epsilon_greedy, gaussian_noise
 from lerax_fx.stages.optimization import anneal, minimize, optimizer
 from lerax_fx.stages.rollouts import lagged, rollout
+from lerax_fx.stages.statistics import update_statistics
 from lerax_fx.stages.target_networks import periodic, polyak
 from lerax_fx.stages.targets import distributional_td_target, sac_target, td3_target, td_target
 
@@ -179,6 +180,7 @@ __all__ = [
     "transform",
     "typing",
     "uniform",
+    "update_statistics",
     "updates_in",
     "value_loss",
     "vtrace",

@@ -1,6 +1,5 @@
 """Planning on a learnt model: the cross-entropy method, and agents that act by it."""
 
-import math
 from collections.abc import Callable
 from typing import Any, final
 
@@ -11,7 +10,12 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from lerax_fx._core.arguments import check_count, check_flag, check_number, suggest_keywords
+from lerax_fx._core.arguments import (
+    check_constant,
+    check_count,
+    check_flag,
+    suggest_keywords,
+)
 from lerax_fx.agents.encoding import hidden_sizes
 from lerax_fx.agents.networks import MLP, Activation
 from lerax_fx.agents.policies import DeterministicAction, action_bounds
@@ -281,8 +285,8 @@ def planning_agent(
         num_samples,
         num_elites,
         num_iterations,
-        _structural(f"{where}: discount", discount, Interval(0.0, 1.0)),
-        _structural(f"{where}: dt", dt, Interval(0.0, open_low=True)),
+        check_constant(f"{where}: discount", discount, Interval(0.0, 1.0)),
+        check_constant(f"{where}: dt", dt, Interval(0.0, open_low=True)),
     )
     hidden = hidden_sizes(where, width, depth, at_least=1)
     state = scaling.size if latent is None else check_count(f"{where}: latent", latent)
@@ -305,20 +309,6 @@ def planning_agent(
         method(where, solver=solver, steps=steps),
     )
     return PlanningAgent(model, planner)
-
-
-def _structural(where: str, value: Any, interval: Interval) -> float:
-    """A number that is part of the agent's structure, which no optimiser changes."""
-    if isinstance(value, int | float) and math.isfinite(value):
-        return float(check_number(where, value, interval))
-    raise HyperparameterError(
-        format_error(
-            where,
-            wanted="a finite Python number: how an agent plans is structure",
-            got=f"{value!r}",
-            fix="Pass a float, and make an agent for each value instead of vmapping over it.",
-        )
-    )
 
 
 __all__ = [

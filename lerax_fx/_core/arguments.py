@@ -3,6 +3,7 @@
 import difflib
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args, get_type_hints, is_typeddict
 
@@ -82,6 +83,23 @@ def check_key(where: str, key: Any) -> Any:
             wanted="one random key",
             got=got,
             fix="Pass jax.random.key(seed); for many, jax.vmap over jax.random.split(key, n).",
+        )
+    )
+
+
+def check_constant(where: str, value: Any, interval: Interval) -> float:
+    """A number that is part of an agent's structure, which an optimiser must not move.
+
+    **Raises:** `HyperparameterError` for anything but a finite Python number in the interval.
+    """
+    if isinstance(value, int | float) and math.isfinite(value):
+        return float(check_number(where, value, interval))
+    raise HyperparameterError(
+        format_error(
+            where,
+            wanted="a finite Python number, which is a constant of the agent",
+            got=f"{value!r}",
+            fix="Pass a float, and make an agent for each value instead of vmapping over it.",
         )
     )
 

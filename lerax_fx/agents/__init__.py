@@ -9,17 +9,26 @@ from lerax_fx.agents.actor_critics import (
     mlp_actor_critic,
 )
 from lerax_fx.agents.check import check_agent
-from lerax_fx.agents.encoding import Encoding, image_encoding, vector_encoding
+from lerax_fx.agents.encoding import Encoding, StructuredEncoding, image_encoding, vector_encoding
+from lerax_fx.agents.entries import ActionMask
 from lerax_fx.agents.networks import (
     ACTIVATIONS,
     CNN,
     GRU,
     MLP,
     Activation,
+    CombinedNetwork,
     Convolution,
     Critics,
     Linear,
     orthogonal,
+)
+from lerax_fx.agents.noise import NoisyLinear, draw_noise, make_noisy
+from lerax_fx.agents.normalization import (
+    BatchNorm,
+    HasStatistics,
+    NormalizedAgent,
+    normalize_observations,
 )
 from lerax_fx.agents.packing import Packed, packed
 from lerax_fx.agents.policies import (
@@ -69,6 +78,7 @@ from lerax_fx.agents.q_agents import (
     quantile_q_agent,
 )
 from lerax_fx.agents.returns import CategoricalReturns, QuantileReturns
+from lerax_fx.statistics import NonTrainable, RunningStatistics
 
 __all__ = [
     "ACTIVATIONS",
@@ -79,11 +89,14 @@ __all__ = [
     "AbstractFeedforward",
     "AbstractPolicy",
     "ActionBounds",
+    "ActionMask",
     "Activation",
     "ActorCritic",
+    "BatchNorm",
     "BernoulliPolicy",
     "CategoricalPolicy",
     "CategoricalReturns",
+    "CombinedNetwork",
     "ContinuousQ",
     "Convolution",
     "Critics",
@@ -98,9 +111,13 @@ __all__ = [
     "FeedforwardActorCritic",
     "GaussianPolicy",
     "HasModel",
+    "HasStatistics",
     "HasTemperature",
     "Linear",
     "MultiCategoricalPolicy",
+    "NoisyLinear",
+    "NonTrainable",
+    "NormalizedAgent",
     "Output",
     "Packed",
     "QActorCritic",
@@ -110,9 +127,11 @@ __all__ = [
     "QuantileReturns",
     "RecurrentActorCritic",
     "RecurrentQAgent",
+    "RunningStatistics",
     "SquashedGaussianPolicy",
     "SquashedNormal",
     "StateDependentGaussianPolicy",
+    "StructuredEncoding",
     "action_bounds",
     "actor_critic",
     "categorical_q_agent",
@@ -120,11 +139,14 @@ __all__ = [
     "check_agent_family",
     "cnn_actor_critic",
     "deterministic_actor_critic",
+    "draw_noise",
     "greedy_output",
     "gru_actor_critic",
     "gru_q_agent",
     "image_encoding",
+    "make_noisy",
     "mlp_actor_critic",
+    "normalize_observations",
     "orthogonal",
     "packed",
     "policy_for",

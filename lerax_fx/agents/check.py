@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, cast
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from lerax_fx._core.arguments import suggest_keywords
 from lerax_fx._core.arrays import spec
 from lerax_fx.agents.encoding import ObservationError
+from lerax_fx.agents.normalization import has_statistics
 from lerax_fx.agents.protocols import (
     ActorCritic,
     ContinuousQ,
@@ -28,6 +30,26 @@ from lerax_fx.typing import Key, Tree
 # The third observation begins an episode; the trajectory before it is one that goes on.
 _RESETS = (False, False, True, False, False)
 _RTOL, _ATOL = 1e-3, 1e-4
+
+
+def _check_masked(where: str, distributions: Any, allowed: Any) -> None:
+    """**Raises:** `WiringError` if an action that the mask forbids has a probability above 0."""
+
+    def probabilities(distribution: Any) -> Any:
+        actions = jnp.arange(allowed.shape[1])
+        return jax.vmap(lambda action: jnp.exp(distribution.log_prob(action)))(actions)
+
+    forbidden = jnp.where(allowed, 0.0, jax.vmap(probabilities)(distributions))
+    if bool(jnp.any(forbidden > 0.0)):
+        raise WiringError(
+            format_error(
+                where,
+                wanted="probability 0 for every action that the output's action_mask forbids",
+                got=f"{float(forbidden.max()):.3g}",
+                fix="Put the lowest finite number in place of their logits, as "
+                "fx.agents.greedy_output(q_values, action_mask) does.",
+            )
+        )
 
 
 def check_actor_critic(where: str, agent: Any, env: Env) -> None:
@@ -68,7 +90,8 @@ def check_agent(agent: Any, env: Any, *, key: Key | None = None) -> None:
     First abstractly, as `rollout` does. Then on five random observations of the environment's
     space: `unroll` has to give what repeated `step`s give, to float tolerance, with an episode
     that begins in the middle; actions have to be of the action space, values and
-    log-probabilities scalars without NaN, Q-values one for each action.
+    log-probabilities scalars without NaN, Q-values one for each action; what an `action_mask`
+    forbids has probability 0, and `update_statistics`, if there is one, keeps the agent's shapes.
 
     `unroll` is called with `key`, step `t` with `jax.random.fold_in(key, t)`. An agent whose
     outputs depend on the key may use it otherwise, so of that only structure, shapes and dtypes
@@ -106,6 +129,17 @@ def check_agent(agent: Any, env: Any, *, key: Key | None = None) -> None:
         wanted = f"{part} like those of repeated steps"
         _check_same(f"{where}: agent: unroll: {part}", wanted, expected, found)
     _check_family_methods(where, agent, env, observations)
+    if has_statistics(agent):
+        called = f"{where}: agent: update_statistics", agent, env, observations
+        # The agent is an argument, for its arrays to be compared and what else it has kept.
+        arrays, rest = eqx.partition(agent, eqx.is_array)
+
+        def update(arrays: Tree, observations: Tree) -> Tree:
+            updated = eqx.combine(arrays, rest).update_statistics(observations)
+            return eqx.filter(updated, eqx.is_array)
+
+        after = _traced(called, update, arrays, observations)
+        _check_same(called[0], "an agent like the one before", arrays, after)
 
     run = jax.jit(run)
     stepped, unrolled = run(observations, run_key)
@@ -331,6 +365,9 @@ def _check_actions(where: str, outputs: Any, env: Env, key: Key) -> None:
                     f"actions in {env.action_space!r}",
                     f"{np.asarray(taken).tolist()}",
                 )
+    allowed = getattr(outputs, "action_mask", None)
+    if allowed is not None:
+        _check_masked(f"{where}: agent: distribution", outputs.distribution, allowed)
     for name, scalar in (("log_prob", log_prob), ("entropy", entropy), ("value", outputs.value)):
         _check_scalar(f"{where}: agent: {name}", jax.eval_shape(lambda x=scalar: x[0]))
         if bool(jnp.any(jnp.isnan(scalar))):

@@ -1,7 +1,7 @@
 """Encodings of observations as network inputs, and networks that fit an observation space."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, final
 
 import equinox as eqx
@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lerax_fx._core.arguments import check_count
-from lerax_fx.agents.networks import CNN, HIDDEN_GAIN, MLP, Activation
+from lerax_fx.agents.networks import CNN, HIDDEN_GAIN, MLP, Activation, CombinedNetwork
 from lerax_fx.data import Timed
 from lerax_fx.envs.timed_space import TimedSpace
 from lerax_fx.errors import WiringError, format_error
-from lerax_fx.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
+from lerax_fx.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
 from lerax_fx.typing import Key, Tree
 
 
@@ -72,26 +72,98 @@ class Encoding(eqx.Module):
     def _misfit(self, observation: Tree) -> ObservationError:
         numbers = len(self.categories) or math.prod(self.shape) - self.timed
         kind = "integers" if self.categories else "numbers"
-        return ObservationError(
-            format_error(
-                "observation",
-                wanted=f"one array of {numbers} "
-                f"{kind}{' with the time, fx.data.Timed' * self.timed}",
-                got=_shapes(observation),
-                fix="Make the agent for this environment's observation space, for instance with "
-                "fx.actor_critic(env, key=key).",
-            )
-        )
+        wanted = f"one array of {numbers} {kind}{' with the time, fx.data.Timed' * self.timed}"
+        return _misfit(wanted, observation)
 
 
-def vector_encoding(where: str, space: Space) -> Encoding:
-    """Observations as one vector. `Discrete` and `MultiDiscrete` become one-hot; numbers and bools
-    become floats; bytes (uint8) are scaled to [0, 1]. The `dt` of a `TimedSpace` comes last.
+Path = tuple[str | int, ...]
+"""Keys of a Dict and places in a Tuple, from the outside in; `"value"` and `"dt"` of a `Timed`."""
 
-    **Raises:** `WiringError` for a space whose elements are not one array.
+
+@final
+class StructuredEncoding(eqx.Module):
+    """Observations of a `Dict` or a `Tuple` space, nested ones too, as floats.
+
+    - `paths`: to each part of an observation that is seen.
+    - `parts`: their encodings.
+
+    What comes out is one vector, of the parts in this order; with images among them a tuple:
+    the vector of the others, and each image, for a
+    [`CombinedNetwork`][lerax_fx.agents.CombinedNetwork].
     """
+
+    paths: tuple[Path, ...] = eqx.field(static=True)
+    parts: tuple[Encoding, ...]
+
+    def __call__(self, observation: Tree) -> Any:
+        """One observation of the space, encoded.
+
+        **Raises:** `WiringError` for an observation of another space.
+        """
+        found = [
+            encoding(part_at(observation, path))
+            for path, encoding in zip(self.paths, self.parts, strict=True)
+        ]
+        vector = jnp.concatenate([jnp.zeros(0), *(part for part in found if part.ndim == 1)])
+        images = [part for part in found if part.ndim == 3]
+        return (vector, *images) if images else vector
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the vector."""
+        return (sum(part.shape[0] for part in self.parts if len(part.shape) == 1),)
+
+    @property
+    def image_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Height, width and channels of each image."""
+        return tuple(part.shape for part in self.parts if len(part.shape) == 3)
+
+
+def part_at(observation: Tree, path: Path) -> Any:
+    """A part of an observation.
+
+    **Raises:** `WiringError` for an observation without it.
+    """
+    part: Any = observation
+    for name in path:
+        try:
+            part = getattr(part, str(name)) if isinstance(part, Timed) else part[name]
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
+            raise _misfit(f"one with an entry {name!r}", part) from error
+    return part
+
+
+def _misfit(wanted: str, observation: Tree) -> ObservationError:
+    return ObservationError(
+        format_error(
+            "observation",
+            wanted=wanted,
+            got=_shapes(observation),
+            fix="Make the agent for this environment's observation space, for instance with "
+            "fx.actor_critic(env, key=key).",
+        )
+    )
+
+
+AnyEncoding = Encoding | StructuredEncoding
+
+
+def vector_encoding(where: str, space: Space) -> AnyEncoding:
+    """Observations as one vector. `Discrete` and `MultiDiscrete` become one-hot; numbers and
+    bools become floats; bytes (uint8) are brought to [0, 1]. The `dt` of a `TimedSpace`
+    comes last. The parts of a `Dict` or a `Tuple` are encoded one by one and concatenated, those
+    of a `Dict` in the order of its sorted keys.
+
+    **Raises:** `WiringError` for a space of another kind.
+    """
+    if is_structured(space):
+        return _structured(where, space, images=False)
+    return _array_encoding(where, space)
+
+
+def _array_encoding(where: str, space: Space) -> Encoding:
     if isinstance(space, TimedSpace):
-        inner = vector_encoding(where, space.value)
+        inner = _array_encoding(where, space.value)
         return Encoding((inner.shape[0] + 1,), inner.categories, inner.scale, timed=True)
     if isinstance(space, Discrete):
         return Encoding((space.n,), (space.n,))
@@ -102,24 +174,51 @@ def vector_encoding(where: str, space: Space) -> Encoding:
     raise WiringError(
         format_error(
             f"{where}: observations",
-            wanted="one array: a Box, Discrete, MultiDiscrete or MultiBinary space",
+            wanted="a Box, Discrete, MultiDiscrete or MultiBinary space, or a Dict or Tuple of "
+            "these",
             got=f"{space!r}",
-            fix="Wrap the environment in fx.envs.FlattenObservation.",
+            fix="Write an environment whose observations are one of these.",
         )
     )
 
 
-def image_encoding(where: str, space: Space) -> Encoding:
-    """Observations as images, height x width x channels; bytes (uint8) are scaled to [0, 1].
+def _structured(where: str, space: Space, *, images: bool) -> StructuredEncoding:
+    """With `images`, these are kept as they are; else they are flattened."""
+    paths: list[Path] = []
+    parts: list[Encoding] = []
+
+    def add(path: Path, space: Space) -> None:
+        if isinstance(space, TimedSpace):
+            add((*path, "value"), space.value)
+            add((*path, "dt"), space.dt)
+        elif isinstance(space, Dict | Tuple):
+            entries = space.spaces.items() if isinstance(space, Dict) else enumerate(space.spaces)
+            for name, entry in entries:
+                add((*path, name), entry)
+        else:
+            paths.append(path)
+            whole = images and is_image(space)
+            parts.append(_image(space) if whole else _array_encoding(where, space))
+
+    add((), space)
+    _not_empty(where, space)
+    return StructuredEncoding(tuple(paths), tuple(parts))
+
+
+def image_encoding(where: str, space: Space) -> AnyEncoding:
+    """Observations as images, height x width x channels; bytes (uint8) are brought to [0, 1].
+    Of a `Dict` or a `Tuple` with images among its parts, the others become one vector.
 
     **Raises:** `WiringError` for a space that holds no images.
     """
     if is_image(space):
-        return Encoding(space.shape, scale=_scale(space.dtype))
+        return _image(space)
+    if has_images(space):
+        return _structured(where, space, images=True)
     raise WiringError(
         format_error(
             f"{where}: observations",
-            wanted="images, a Box of shape (height, width, channels)",
+            wanted="images, a Box of shape (height, width, channels), alone or in a Dict or Tuple",
             got=f"{space!r}",
             fix="Use fx.agents.mlp_actor_critic, or fx.actor_critic, which picks the network.",
         )
@@ -129,6 +228,26 @@ def image_encoding(where: str, space: Space) -> Encoding:
 def is_image(space: Space) -> bool:
     """Whether a space is a `Box` of three axes: height, width and channels."""
     return isinstance(space, Box) and len(space.shape) == 3
+
+
+def is_structured(space: Space) -> bool:
+    """Whether it is a Dict or a Tuple, with or without the time."""
+    return isinstance(space.value if isinstance(space, TimedSpace) else space, Dict | Tuple)
+
+
+def has_images(space: Space) -> bool:
+    """Whether it is an image, or has one among its parts."""
+    if isinstance(space, TimedSpace):
+        return is_structured(space) and has_images(space.value)
+    if isinstance(space, Dict):
+        return any(map(has_images, space.spaces.values()))
+    if isinstance(space, Tuple):
+        return any(map(has_images, space.spaces))
+    return is_image(space)
+
+
+def _image(space: Space) -> Encoding:
+    return Encoding(space.shape, scale=_scale(space.dtype))
 
 
 def _scale(dtype: np.dtype[Any]) -> float:
@@ -170,29 +289,23 @@ def network_for(
     *,
     layer_norm: bool = False,
     last_gain: float = 1.0,
-) -> tuple[Encoding, Callable[..., Any]]:
+) -> tuple[AnyEncoding, Callable[..., Any]]:
     """An encoding and a network of layers of these sizes on it, the last one linear."""
-    if is_image(space):
+    options: dict[str, Any] = {
+        "activation": activation,
+        "last_gain": last_gain,
+        "layer_norm": layer_norm,
+    }
+    if has_images(space):
         encoding = image_encoding(where, space)
-        size = image_size(encoding)
-        return encoding, CNN(
-            size,
-            sizes,
-            key=key,
-            activation=activation,
-            last_gain=last_gain,
-            activate_last=False,
-            layer_norm=layer_norm,
-        )
+        return encoding, image_network(encoding, sizes, key=key, activate_last=False, **options)
     encoding = vector_encoding(where, space)
-    sizes = (*encoding.shape, *sizes)
-    network = MLP(sizes, key=key, activation=activation, last_gain=last_gain, layer_norm=layer_norm)
-    return encoding, network
+    return encoding, MLP((*encoding.shape, *sizes), key=key, **options)
 
 
 def torso_for(
     where: str, space: Space, width: int, depth: int, activation: Activation, key: Key
-) -> tuple[Encoding, Callable[..., Any]]:
+) -> tuple[AnyEncoding, Callable[..., Any]]:
     """An encoding of a space's elements, and a network of `depth` activated layers on it;
     behind a convolution, for images.
 
@@ -200,9 +313,9 @@ def torso_for(
     unknown activation or a size below 1.
     """
     hidden = hidden_sizes(where, width, depth, at_least=1)
-    if is_image(space):
+    if has_images(space):
         encoding = image_encoding(where, space)
-        return encoding, CNN(image_size(encoding), hidden, key=key, activation=activation)
+        return encoding, image_network(encoding, hidden, key=key, activation=activation)
     encoding = vector_encoding(where, space)
     mlp = MLP(
         (*encoding.shape, *hidden),
@@ -214,13 +327,22 @@ def torso_for(
     return encoding, mlp
 
 
+def image_network(
+    encoding: AnyEncoding, sizes: Sequence[int], **options: Any
+) -> CNN | CombinedNetwork:
+    """The network for observations encoded by `image_encoding`."""
+    if isinstance(encoding, StructuredEncoding):
+        images = [_size(shape) for shape in encoding.image_shapes]
+        return CombinedNetwork(encoding.shape[0], images, sizes, **options)
+    return CNN(_size(encoding.shape), sizes, **options)
+
+
 def hidden_sizes(where: str, width: int, depth: int, *, at_least: int) -> tuple[int, ...]:
     """`depth` hidden layers of `width` units, checked."""
     count = check_count(f"{where}: depth", depth, at_least=at_least)
     return (check_count(f"{where}: width", width),) * count
 
 
-def image_size(encoding: Encoding) -> tuple[int, int, int]:
-    """The size of images of this encoding."""
-    height, width, channels = encoding.shape
+def _size(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    height, width, channels = shape
     return height, width, channels

@@ -318,6 +318,69 @@ def _flat_size(size: Size, channels: Sequence[int], kernel: int) -> int:
 
 
 @final
+class CombinedNetwork(eqx.Module):
+    """A convolutional network for each image, and an MLP on their features and a vector.
+
+    **Arguments:**
+
+    - `vector`: the size of the vector; may be 0.
+    - `images`: height, width and channels of each image.
+    - `sizes`: of the MLP's layers, the output's last; each image gives as many features as the
+      first of them has units.
+    - the others: as in [`CNN`][lerax_fx.agents.CNN].
+
+    **Raises:** as `CNN` does.
+    """
+
+    cnns: tuple[CNN, ...]
+    mlp: MLP
+
+    def __init__(
+        self,
+        vector: int,
+        images: Sequence[Size],
+        sizes: Sequence[int] = (128,),
+        *,
+        key: Key,
+        channels: Sequence[int] = (16,),
+        kernel: int = 3,
+        activation: Activation = "relu",
+        last_gain: float = HIDDEN_GAIN,
+        activate_last: bool = True,
+        layer_norm: bool = False,
+    ):
+        mlp_key, *keys = jax.random.split(key, len(images) + 1)
+        features = sizes[0]
+
+        def network(size: Size, key: Key) -> CNN:
+            return CNN(
+                size,
+                (features,),
+                key=key,
+                channels=channels,
+                kernel=kernel,
+                activation=activation,
+                layer_norm=layer_norm,
+            )
+
+        self.cnns = tuple(map(network, images, keys))
+        self.mlp = MLP(
+            (vector + features * len(images), *sizes),
+            key=mlp_key,
+            activation=activation,
+            last_gain=last_gain,
+            activate_last=activate_last,
+            layer_norm=layer_norm,
+        )
+
+    def __call__(self, inputs: tuple[Float[Array, "..."], ...]) -> Float[Array, " outputs"]:
+        """The vector and the images, in a tuple, to one vector."""
+        vector, *images = inputs
+        features = [cnn(image) for cnn, image in zip(self.cnns, images, strict=True)]
+        return self.mlp(jnp.concatenate([vector, *features]))
+
+
+@final
 class GRU(eqx.Module):
     """A gated recurrent unit, orthogonally initialised.
 

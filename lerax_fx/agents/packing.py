@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 
 from lerax_fx.errors import WiringError, format_error
+from lerax_fx.statistics import NonTrainable
 from lerax_fx.typing import Tree
 
 
@@ -60,6 +61,26 @@ def replace_part(agent: Any, where: Callable[[Any], Any], part: Any) -> Any:
     # What it gives is made anew each time, and not to be found among its leaves.
     whole = eqx.tree_at(where, agent.agent, part)
     return Packed(tuple(jax.tree.leaves(whole)), agent.structure)
+
+
+def select_trained(agent: Any, is_array: Callable[[Any], bool]) -> tuple[Any, Any]:
+    """An agent, packed or not, or a part of it, as two: the leaves for which `is_array` is true and
+    that are in no [`NonTrainable`][lerax_fx.agents.NonTrainable], and the others; `None` where a
+    leaf is in the other one. `eqx.combine` joins them.
+    """
+
+    def trained(node: Any) -> Any:
+        if isinstance(node, NonTrainable):
+            return jax.tree.map(lambda _: False, node)
+        return is_array(node)
+
+    def mask(agent: Any) -> Any:
+        return jax.tree.map(trained, agent, is_leaf=lambda node: isinstance(node, NonTrainable))
+
+    if isinstance(agent, Packed):
+        flags = jax.tree.leaves(mask(agent.agent))
+        return eqx.partition(agent, Packed(tuple(flags), agent.structure))
+    return eqx.partition(agent, mask(agent))
 
 
 def packed(agent: Any) -> Packed:

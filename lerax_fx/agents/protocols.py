@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from lerax_fx.agents.entries import mask_values
 from lerax_fx.agents.policies import ActionBounds, DeterministicAction
 from lerax_fx.errors import WiringError, format_error
 from lerax_fx.typing import Key, Scalar, Tree
@@ -23,10 +24,13 @@ class Output(eqx.Module):
 
     - `distribution`: over one action: a PyTree with `sample`, `log_prob`, `entropy` and `mode`.
     - `value`: the value of the observation: float, `()`; `(time,)` of a trajectory.
+    - `action_mask`: whether each action is allowed, `(actions,)`, by which exploration goes;
+      `(time, actions)` of a trajectory. `None` where all are.
     """
 
     distribution: Any
     value: Float[Array, "*time"]
+    action_mask: Bool[Array, "*time actions"] | None = eqx.field(default=None, kw_only=True)
 
 
 class QOutput(Output):
@@ -50,16 +54,19 @@ class DistributionalQOutput(QOutput):
     return_distribution: Any
 
 
-def greedy_output(q_values: Float[Array, " actions"]) -> QOutput:
-    """The output of the greedy policy for one observation."""
-    return QOutput(distrax.Greedy(q_values, dtype=np.int32), q_values.max(), q_values)
+def greedy_output(
+    q_values: Float[Array, " actions"], action_mask: Bool[Array, " actions"] | None = None
+) -> QOutput:
+    """The output of the greedy policy for one observation.
 
+    **Arguments:**
 
-class NonTrainable(eqx.Module):
-    """A part of an agent whose arrays are not trained: statistics of a normalisation, a moving
-    average. [`minimize`][lerax_fx.minimize] leaves them alone, and their gradient is not taken;
-    a stage of their own updates them. They are saved and vmapped with the agent.
+    - `action_mask`: whether each action is allowed. The Q-values of others become the lowest finite
+      number.
     """
+    q_values = mask_values(q_values, action_mask)
+    greedy = distrax.Greedy(q_values, dtype=np.int32)
+    return QOutput(greedy, q_values.max(), q_values, action_mask=action_mask)
 
 
 @runtime_checkable

@@ -9,7 +9,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lerax_fx._core.arguments import check_count, check_counts, check_number, suggest_keywords
-from lerax_fx.agents.encoding import ACTOR_GAIN, Encoding, network_for, vector_encoding
+from lerax_fx.agents.encoding import ACTOR_GAIN, AnyEncoding, network_for, vector_encoding
+from lerax_fx.agents.entries import (
+    ActionMask,
+    actor_and_critic_entries,
+    allowed_actions,
+    mask_values,
+    split_mask,
+)
 from lerax_fx.agents.networks import MLP, Activation, Critics
 from lerax_fx.agents.policies import (
     AbstractPolicy,
@@ -38,14 +45,16 @@ class QActorCritic(AbstractFeedforward):
     - `policy_head`: from the actor's output to a distribution.
     - `bounds`: of the actions.
     - `log_temperature`: the log of SAC's temperature; `None` for an agent without one.
+    - `critic_encoding`: of what the critics see, where that is something else.
     """
 
-    encoding: Encoding
+    encoding: AnyEncoding
     actor: Callable[..., Any]
     critic: Callable[..., Any]
     policy_head: AbstractPolicy
     bounds: ActionBounds
     log_temperature: Scalar | None = None
+    critic_encoding: AnyEncoding | None = None
 
     def policy(self, observation: Tree, key: Key) -> distrax.Distribution:
         """The policy's distribution for one observation."""
@@ -58,7 +67,8 @@ class QActorCritic(AbstractFeedforward):
         """Each critic's value of one action."""
         del key
         unit = jnp.ravel(self.bounds.unscaled(action))
-        return self.critic(self.encoding(observation), unit)
+        encoding = self.encoding if self.critic_encoding is None else self.critic_encoding
+        return self.critic(encoding(observation), unit)
 
     def output(self, observation: Tree, key: Key) -> Output:
         distribution = self.policy(observation, key)
@@ -77,13 +87,18 @@ class DiscreteQActorCritic(AbstractFeedforward):
       have a further axis in front, that of the critics.
     - `policy_head`: from the actor's output to a distribution.
     - `log_temperature`: the log of SAC's temperature.
+    - `action_mask`: which actions an observation allows, or None. The policy gives others the
+      probability 0, so their values count nowhere.
+    - `critic_encoding`: of what the critics see, where that is something else.
     """
 
-    encoding: Encoding
+    encoding: AnyEncoding
     actor: Callable[..., Any]
     critic: Callable[..., Any]
     policy_head: CategoricalPolicy
     log_temperature: Scalar
+    action_mask: ActionMask | None = None
+    critic_encoding: AnyEncoding | None = None
 
     @property
     def num_actions(self) -> int:
@@ -93,17 +108,21 @@ class DiscreteQActorCritic(AbstractFeedforward):
     def policy(self, observation: Tree, key: Key) -> distrax.Distribution:
         """The policy's distribution for one observation."""
         del key
-        return self.policy_head(self.actor(self.encoding(observation)))
+        logits = self.actor(self.encoding(observation))
+        return self.policy_head(mask_values(logits, allowed_actions(self.action_mask, observation)))
 
     def q_values(self, observation: Tree, key: Key) -> Float[Array, "critics actions"]:
         """Each critic's value of each action."""
         del key
-        features = self.encoding(observation)
+        encoding = self.encoding if self.critic_encoding is None else self.critic_encoding
+        features = encoding(observation)
         return jax.vmap(lambda critic: critic(features))(self.critic)
 
     def output(self, observation: Tree, key: Key) -> Output:
         distribution = self.policy(observation, key)
-        return Output(distribution, self.q_values(observation, key)[:, distribution.mode()].min())
+        value = self.q_values(observation, key)[:, distribution.mode()].min()
+        allowed = allowed_actions(self.action_mask, observation)
+        return Output(distribution, value, action_mask=allowed)
 
 
 @suggest_keywords
@@ -114,6 +133,8 @@ def deterministic_actor_critic(
     widths: Sequence[int] = (256, 256),
     activation: Activation = "relu",
     num_critics: int = 2,
+    actor_sees: str | tuple[str, ...] | None = None,
+    critic_sees: str | tuple[str, ...] | None = None,
 ) -> QActorCritic:
     """A deterministic policy and Q-function critics, of multilayer perceptrons: for TD3 and DDPG.
 
@@ -125,6 +146,7 @@ def deterministic_actor_critic(
     - `env`, `activation`: as in [`mlp_actor_critic`][lerax_fx.agents.mlp_actor_critic].
     - `widths`: of the hidden layers of each network.
     - `num_critics`: how many critics; 1 for DDPG.
+    - `actor_sees`, `critic_sees`: as in [`mlp_actor_critic`][lerax_fx.agents.mlp_actor_critic].
 
     **Raises:** `WiringError` if actions are not a `Box` of floats with finite bounds, or for
     observations that it has no network for; `HyperparameterError` for an unknown activation
@@ -134,11 +156,10 @@ def deterministic_actor_critic(
     num_critics = check_count(f"{where}: num_critics", num_critics)
     widths = check_counts(f"{where}: widths", widths)
     observations, actions = spaces_of(env)
+    seen = actor_and_critic_entries(where, observations, actor_sees, critic_sees)
     bounds = action_bounds(where, actions)
     policy = DeterministicPolicy(bounds)
-    return _q_actor_critic(
-        where, observations, policy, bounds, None, widths, activation, num_critics, key
-    )
+    return _q_actor_critic(where, seen, policy, bounds, None, widths, activation, num_critics, key)
 
 
 @suggest_keywords
@@ -150,6 +171,9 @@ def soft_actor_critic(
     activation: Activation = "relu",
     num_critics: int = 2,
     temperature: Positive = 1.0,
+    action_mask: str | None = None,
+    actor_sees: str | tuple[str, ...] | None = None,
+    critic_sees: str | tuple[str, ...] | None = None,
 ) -> QActorCritic | DiscreteQActorCritic:
     """As [`deterministic_actor_critic`][lerax_fx.deterministic_actor_critic], but the policy
     is a squashed Gaussian whose mean and standard deviation the actor gives, and there is a
@@ -162,8 +186,10 @@ def soft_actor_critic(
 
     **Arguments:**
 
-    - `env`, `widths`, `activation`, `num_critics`: as there.
+    - `env`, `widths`, `activation`, `num_critics`, `actor_sees`, `critic_sees`: as there.
     - `temperature`: the initial temperature, the reward for a nat of entropy; above 0.
+    - `action_mask`: for discrete actions, as in
+      [`mlp_actor_critic`][lerax_fx.agents.mlp_actor_critic].
 
     **Raises:** `WiringError` for actions that are neither `Discrete` nor a `Box` of floats with
     finite bounds, or for observations that it has no network for; `HyperparameterError` for a
@@ -175,29 +201,39 @@ def soft_actor_critic(
     num_critics = check_count(f"{where}: num_critics", num_critics)
     widths = check_counts(f"{where}: widths", widths)
     observations, actions = spaces_of(env)
+    observations, mask = split_mask(where, observations, actions, action_mask)
+    seen = actor_and_critic_entries(where, observations, actor_sees, critic_sees)
     if isinstance(actions, Discrete):
         sizes = (*widths, actions.n)
         actor_key, critic_key = jax.random.split(key)
 
+        actors, critics = seen
+        critic_space = actors if critics is None else critics
+
         def network(key: Key) -> Callable[..., Any]:
-            return network_for(where, observations, sizes, activation, key)[1]
+            return network_for(where, critic_space, sizes, activation, key)[1]
 
         encoding, actor = network_for(
-            where, observations, sizes, activation, actor_key, last_gain=ACTOR_GAIN
+            where, actors, sizes, activation, actor_key, last_gain=ACTOR_GAIN
         )
         critic = jax.vmap(network)(jax.random.split(critic_key, num_critics))
+        own = (
+            None
+            if critics is None
+            else network_for(where, critics, sizes, activation, critic_key)[0]
+        )
         policy = CategoricalPolicy(actions.n)
-        return DiscreteQActorCritic(encoding, actor, critic, policy, log_temperature)
+        return DiscreteQActorCritic(encoding, actor, critic, policy, log_temperature, mask, own)
     bounds = action_bounds(where, actions, otherwise="a Discrete space, or ")
     policy = StateDependentGaussianPolicy(bounds)
     return _q_actor_critic(
-        where, observations, policy, bounds, log_temperature, widths, activation, num_critics, key
+        where, seen, policy, bounds, log_temperature, widths, activation, num_critics, key
     )
 
 
 def _q_actor_critic(
     where: str,
-    observations: Space,
+    seen: tuple[Space, Space | None],
     policy: AbstractPolicy,
     bounds: ActionBounds,
     log_temperature: Scalar | None,
@@ -206,10 +242,12 @@ def _q_actor_critic(
     num_critics: int,
     key: Key,
 ) -> QActorCritic:
-    encoding = vector_encoding(where, observations)
+    encoding = vector_encoding(where, seen[0])
+    critic_encoding = None if seen[1] is None else vector_encoding(where, seen[1])
     actor_key, critic_key = jax.random.split(key)
     sizes = (*encoding.shape, *widths, policy.parameters)
     actor = MLP(sizes, key=actor_key, activation=activation, last_gain=ACTOR_GAIN)
-    inputs = encoding.shape[0] + bounds.size
+    features = encoding if critic_encoding is None else critic_encoding
+    inputs = features.shape[0] + bounds.size
     critic = Critics(num_critics, inputs, widths, key=critic_key, activation=activation)
-    return QActorCritic(encoding, actor, critic, policy, bounds, log_temperature)
+    return QActorCritic(encoding, actor, critic, policy, bounds, log_temperature, critic_encoding)

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Any
 from lerax_fx.envs.check import check_env
 from lerax_fx.envs.env import ENVIRONMENT_AXIS, Env, Timestep
 from lerax_fx.envs.irregular_time import IrregularTime
-from lerax_fx.envs.normalization import NormalizeObservation, NormalizeReward
+from lerax_fx.envs.normalization import NormalizeReward
 from lerax_fx.envs.observations import FlattenObservation, SelectObservation, mask_velocities
 from lerax_fx.envs.registry import make
-from lerax_fx.envs.statistics import RunningStatistics
 from lerax_fx.envs.timed_space import TimedSpace
 from lerax_fx.envs.wrappers import (
     AbstractWrapper,
@@ -16,7 +15,6 @@ from lerax_fx.envs.wrappers import (
     RescaleAction,
     TimeLimit,
     WrapperState,
-    freeze_statistics,
 )
 
 if TYPE_CHECKING:
@@ -31,17 +29,14 @@ __all__ = [
     "GymnaxEnv",
     "GymnaxState",
     "IrregularTime",
-    "NormalizeObservation",
     "NormalizeReward",
     "RescaleAction",
-    "RunningStatistics",
     "SelectObservation",
     "TimeLimit",
     "TimedSpace",
     "Timestep",
     "WrapperState",
     "check_env",
-    "freeze_statistics",
     "make",
     "mask_velocities",
 ]

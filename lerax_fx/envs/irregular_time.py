@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from lerax_fx._core.arguments import check_count
 from lerax_fx.data import Timed
 from lerax_fx.envs.env import Env
-from lerax_fx.envs.normalization import NormalizeObservation, NormalizeReward
+from lerax_fx.envs.normalization import NormalizeReward
 from lerax_fx.envs.registry import make
 from lerax_fx.envs.timed_space import TimedSpace
 from lerax_fx.envs.wrappers import AbstractEnclosing, WrapperState
@@ -72,7 +72,7 @@ class IrregularTime(AbstractEnclosing):
     - `max_steps`: of the longest interval, an int of at least 1.
 
     **Raises:** `HyperparameterError` for another `max_steps`; `EnvironmentSetupError` for an
-    environment whose running statistics are not fixed, or whose observations are
+    environment with running statistics, or whose observations are
     [`Timed`][lerax_fx.data.Timed] already.
     """
 
@@ -166,15 +166,13 @@ def _check_untimed(env: Env) -> None:
 def _check_statistics(env: Env) -> None:
     inner = env
     while isinstance(inner, AbstractEnclosing):
-        if isinstance(inner, NormalizeObservation | NormalizeReward) and inner.statistics is None:
+        if isinstance(inner, NormalizeReward):
             raise EnvironmentSetupError(
                 format_error(
                     "IrregularTime: env",
-                    wanted="an environment without running statistics, or with fixed ones",
+                    wanted="an environment without running statistics",
                     got=env.name,
-                    fix="Put fx.envs.NormalizeReward around fx.envs.IrregularTime."
-                    if isinstance(inner, NormalizeReward)
-                    else "Give fx.envs.NormalizeObservation its `statistics`.",
+                    fix="Put fx.envs.NormalizeReward around fx.envs.IrregularTime.",
                 )
             )
         inner = inner.env

@@ -10,8 +10,7 @@ from jaxtyping import Array, Float
 from lerax_fx._core.arguments import check_count
 from lerax_fx.envs.env import Env
 from lerax_fx.envs.registry import make
-from lerax_fx.envs.statistics import RunningStatistics
-from lerax_fx.errors import EnvironmentSetupError, HyperparameterError, format_error
+from lerax_fx.errors import EnvironmentSetupError, format_error
 from lerax_fx.spaces import Box, Space
 from lerax_fx.typing import Count, Flag, Key, Scalar, Tree
 
@@ -32,11 +31,6 @@ class AbstractEnclosing(Env):
     @property
     def name(self) -> str:
         return f"{type(self).__name__}({self.env.name})"
-
-    def freeze(self, memory: Tree) -> Env:
-        """The same with the statistics in `memory` for good; itself if it has none."""
-        del memory
-        return self
 
 
 class AbstractWrapper(AbstractEnclosing):
@@ -155,24 +149,6 @@ class AbstractWrapper(AbstractEnclosing):
         return jax.random.fold_in(key, 0x77726170 + _wrappers_within(self))
 
 
-def freeze_statistics(env: Env, state: Tree) -> Env:
-    """Freeze the running statistics of an environment at those in `state`, for evaluation.
-
-    **Arguments:**
-
-    - `state`: a state of `env`, or a batch of such (`state["rollout"].runners.environment` of a
-      chain): what all environments share is taken from the first.
-    """
-    if not isinstance(env, AbstractEnclosing):
-        return env
-    fixed = env.freeze(state.memory)
-    return eqx.tree_at(_wrapped, fixed, freeze_statistics(env.env, state.env))
-
-
-def _wrapped(env: Any) -> Env:
-    return env.env
-
-
 def _wrappers_within(wrapper: AbstractWrapper) -> int:
     """How many wrappers a wrapper encloses, one in another, other environments between them
     included.
@@ -184,33 +160,6 @@ def _wrappers_within(wrapper: AbstractWrapper) -> int:
 
 def _is_wrapper(value: Any) -> bool:
     return isinstance(value, AbstractWrapper)
-
-
-def first_of_batch(batch: Tree, like: Tree) -> Tree:
-    """The first of a batch over any leading axes, none included; `like` has the shapes of
-    one. For what is the same in all of them.
-    """
-
-    def first(leaf: jax.Array, one: jax.Array) -> jax.Array:
-        return jnp.reshape(leaf, (-1, *one.shape))[0]
-
-    return jax.tree.map(first, batch, like)
-
-
-def check_shape(wrapper: str, statistics: RunningStatistics, shape: tuple[int, ...]) -> None:
-    """**Raises:** `HyperparameterError` for statistics of another shape, which would be
-    broadcast.
-    """
-    if statistics.mean.shape == shape and statistics.variance.shape == shape:
-        return
-    raise HyperparameterError(
-        format_error(
-            f"{wrapper}: statistics",
-            wanted=f"a mean and a variance of shape {shape}",
-            got=f"{statistics.mean.shape} and {statistics.variance.shape}",
-            fix="Take those of one environment, for instance by fx.envs.freeze_statistics.",
-        )
-    )
 
 
 def float_box(wrapper: str, env: Env) -> Box:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from lerax_fx._core.arguments import check_count, check_flag, check_number, suggest_keywords
-from lerax_fx.agents.encoding import ACTOR_GAIN, CRITIC_GAIN, Encoding, torso_for
+from lerax_fx.agents.encoding import ACTOR_GAIN, CRITIC_GAIN, AnyEncoding, torso_for
 from lerax_fx.agents.networks import (
     GRU,
     HIDDEN_GAIN,
@@ -70,7 +70,7 @@ class CDEActorCritic(AbstractActorCritic):
     Observations are arrays, which come 1 apart, or [`Timed`][lerax_fx.data.Timed].
     """
 
-    encoding: Encoding
+    encoding: AnyEncoding
     torso: Callable[..., Any]
     start: Callable[..., Any]
     field: Callable[..., Any]
@@ -157,7 +157,7 @@ class ODEActorCritic(AbstractActorCritic):
     Observations are arrays, which come 1 apart, or [`Timed`][lerax_fx.data.Timed].
     """
 
-    encoding: Encoding
+    encoding: AnyEncoding
     torso: Callable[..., Any]
     vector_field: Callable[..., Any]
     gru: GRU

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float
 
 from lerax_fx._core.arguments import check_count
-from lerax_fx.agents.encoding import Encoding
+from lerax_fx.agents.encoding import AnyEncoding
 from lerax_fx.agents.networks import orthogonal, squeeze_scalar
 from lerax_fx.agents.policies import AbstractPolicy
 from lerax_fx.agents.protocols import AbstractActorCritic, Output
@@ -258,7 +258,7 @@ class LinearCDEActorCritic(AbstractActorCritic):
     - `parallel`: whether trajectories are solved by an associative scan.
     """
 
-    encoding: Encoding
+    encoding: AnyEncoding
     torso: Callable[..., Any]
     layers: tuple[LinearCDELayer, ...]
     actor: Callable[..., Any]

@@ -39,13 +39,19 @@ class EpsilonGreedy(AbstractExploration):
         check_q_values("epsilon_greedy", output, ())
         # A schedule may run out of its range, and a probability may not.
         epsilon = jnp.clip(value_at("epsilon_greedy: epsilon", self.epsilon, steps), 0.0, 1.0)
-        return distrax.EpsilonGreedy(output.q_values, epsilon, dtype=np.int32)
+        mask = getattr(output, "action_mask", None)
+        if mask is None:
+            return distrax.EpsilonGreedy(output.q_values, epsilon, dtype=np.int32)
+        allowed = mask / mask.sum()
+        greedy = distrax.Greedy(output.q_values).probs
+        probs = epsilon * allowed + (1.0 - epsilon) * greedy
+        return distrax.Categorical(probs=probs, dtype=np.int32)
 
 
 @suggest_keywords
 def epsilon_greedy(epsilon: ScalarOrSchedule) -> EpsilonGreedy:
-    """Epsilon-greedy exploration: a uniformly random action with probability `epsilon`, else the
-    greedy one.
+    """Epsilon-greedy: a uniformly random action with probability `epsilon`, else a greedy one; of
+    those that the output's `action_mask` allows, if it has one.
 
         rollout(env, ..., explore=epsilon_greedy(optax.linear_schedule(1.0, 0.05, 250_000)))
 

@@ -16,8 +16,7 @@ from lerax_fx._core.arguments import check_count, check_number, declared_interva
 from lerax_fx._core.arrays import written
 from lerax_fx._core.schedules import EvaluatesSchedules, Schedule
 from lerax_fx._core.transform import Shapes, Step, Transform
-from lerax_fx.agents.packing import replace_part
-from lerax_fx.agents.protocols import NonTrainable
+from lerax_fx.agents.packing import replace_part, select_trained
 from lerax_fx.errors import LeraxError, WiringError, format_error
 from lerax_fx.losses.base import FunctionLoss, Loss, loss_of
 from lerax_fx.typing import Key, Metrics, NonNegative, Scalar, Tree
@@ -369,8 +368,7 @@ class Minimize(Transform[D, D]):
     def _split(self, agent: Tree) -> tuple[Tree, Tree]:
         """The trainable arrays of the part that is trained, and the rest of that part."""
         part = self._part(agent)
-        trainable = jax.tree.map(_trainable, part, is_leaf=_is_non_trainable)
-        trained, fixed = eqx.partition(part, trainable)
+        trained, fixed = select_trained(part, eqx.is_inexact_array)
         if not jax.tree.leaves(trained):
             raise WiringError(
                 format_error(
@@ -406,14 +404,6 @@ def _at(agent: Any, path: str) -> Any:
             )
         part = getattr(part, name)
     return part
-
-
-def _is_non_trainable(node: Any) -> bool:
-    return isinstance(node, NonTrainable)
-
-
-def _trainable(node: Any) -> bool:
-    return not _is_non_trainable(node) and eqx.is_inexact_array(node)
 
 
 def _noting_derivatives(value: Scalar, differentiated: list[bool]) -> Scalar:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from lerax_fx._core.arguments import check_count, check_flag, check_number, suggest_keywords
 from lerax_fx._core.transform import Shapes, Step, Transform
-from lerax_fx.agents.packing import replace_part
+from lerax_fx.agents.packing import replace_part, select_trained
 from lerax_fx.agents.policies import DeterministicAction
 from lerax_fx.agents.protocols import (
     ContinuousQ,
@@ -39,7 +39,9 @@ from lerax_fx.typing import Count, Fraction, Interval, Key, NonNegative, Positiv
 
 @final
 class TargetState(eqx.Module):
-    """The arrays of the target network, `network`, and the number of its `updates`."""
+    """The arrays of the target network, `network`, without those that are not trained, and the
+    number of its `updates`.
+    """
 
     network: Tree
     updates: Count
@@ -47,14 +49,18 @@ class TargetState(eqx.Module):
 
 def init_target_network(agent: Tree) -> TargetState:
     """A target network with the agent's parameters."""
-    return TargetState(eqx.filter(agent, eqx.is_array), jnp.zeros((), jnp.int32))
+    return TargetState(select_trained(agent, eqx.is_array)[0], jnp.zeros((), jnp.int32))
 
 
 def update_target_network(
     follow: AbstractTargetUpdate, agent: Tree, state: TargetState
 ) -> tuple[Any, TargetState]:
-    """Update a target network: the agent with its parameters, and the next state."""
-    online, fixed = eqx.partition(agent, eqx.is_array)
+    """Update a target network: the agent with its parameters, and the next state.
+
+    Statistics and other arrays that are not trained are the agent's own, as they are now: inputs
+    are normalised in one way at a time.
+    """
+    online, fixed = select_trained(agent, eqx.is_array)
     network = follow(online, state.network, state.updates)
     return eqx.combine(network, fixed), TargetState(network, state.updates + 1)
 

@@ -94,8 +94,3 @@ def test_bounds_of_a_traced_environment():
         return jnp.asarray(fx.envs.FlattenObservation(Shows(space=space)).observation_space.high)
 
     np.testing.assert_array_equal(jax.jit(high)(7.0), [7, 7, 1, 1])
-
-
-def test_normalising_bytes_is_refused_with_a_remedy_that_works():
-    with pytest.raises(fx.EnvironmentSetupError, match="Leave the wrapper out"):
-        fx.envs.NormalizeObservation(fx.envs.FlattenObservation(Shows(space=PIXEL)))

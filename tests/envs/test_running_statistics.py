@@ -5,7 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lerax_fx.envs import ENVIRONMENT_AXIS, RunningStatistics
+from lerax_fx.agents import RunningStatistics
+from lerax_fx.envs import ENVIRONMENT_AXIS
+
+
+def across(value):
+    return RunningStatistics.across(value, ENVIRONMENT_AXIS)
+
 
 batches = hnp.arrays(
     np.float32, st.tuples(st.integers(0, 6), st.just(2)), elements=st.floats(-100, 100, width=32)
@@ -64,11 +70,11 @@ def test_past_the_largest_exact_count_it_goes_on_as_a_moving_average():
 
 
 def test_across_environments_is_one_value_alone_and_all_of_them_in_a_batch():
-    alone = RunningStatistics.across_environments(jnp.asarray([1.0, 2.0]))
+    alone = across(jnp.asarray([1.0, 2.0]))
     np.testing.assert_array_equal(alone.mean, [1.0, 2.0])
     np.testing.assert_array_equal(alone.count, [1, 1])
     values = jnp.asarray([[1.0], [2.0], [6.0]])
-    shared = jax.vmap(RunningStatistics.across_environments, axis_name=ENVIRONMENT_AXIS)(values)
+    shared = jax.vmap(across, axis_name=ENVIRONMENT_AXIS)(values)
     np.testing.assert_array_equal(shared.count, [[3.0]] * 3)
     np.testing.assert_allclose(shared.mean, np.full((3, 1), 3.0))
     np.testing.assert_allclose(shared.variance, np.full((3, 1), np.var([1, 2, 6])), rtol=1e-6)
@@ -88,10 +94,10 @@ wild = hnp.arrays(
 @given(st.lists(wild, min_size=1, max_size=3))
 def test_what_is_not_finite_is_left_out_entry_by_entry(parts):
     batched, stepwise = RunningStatistics.start((2,)), RunningStatistics.start((2,))
-    across = jax.vmap(RunningStatistics.across_environments, axis_name=ENVIRONMENT_AXIS)
+    all_of_them = jax.vmap(across, axis_name=ENVIRONMENT_AXIS)
     for part in parts:
         batched = batched.update(jnp.asarray(part))
-        shared = jax.tree.map(lambda x: x[0], across(jnp.asarray(part)))
+        shared = jax.tree.map(lambda x: x[0], all_of_them(jnp.asarray(part)))
         stepwise = stepwise.merge(shared)
     data = np.concatenate(parts).astype(np.float64)
     for statistics in (batched, stepwise):
@@ -108,7 +114,7 @@ def test_what_is_not_finite_is_left_out_entry_by_entry(parts):
 def test_after_an_infinite_value_normalising_goes_on():
     statistics = RunningStatistics.start(())
     for value in (1.0, float("inf"), 3.0, float("nan"), 1e30):
-        statistics = statistics.merge(RunningStatistics.across_environments(jnp.asarray(value)))
+        statistics = statistics.merge(across(jnp.asarray(value)))
     np.testing.assert_allclose(statistics.normalize(jnp.asarray(4.0)), 2.0, rtol=1e-6)
     assert float(statistics.normalize(jnp.asarray(float("inf")))) == float("inf")
     gradient = jax.grad(lambda v: RunningStatistics.of(v).mean)(jnp.asarray([1.0, jnp.nan]))

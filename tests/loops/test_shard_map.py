@@ -35,7 +35,7 @@ def test_each_device_trains_an_agent_of_its_own(algorithm):
     agent, num_updates, stages = algorithm()
     env = fx.make("CartPole-v1")
     if algorithm is with_running_statistics:
-        env = fx.envs.NormalizeReward(fx.envs.NormalizeObservation(env))
+        env = fx.envs.NormalizeReward(env)
     rollout = fx.rollout(env, num_envs=2, num_steps=2)
     assert_sharded_is_vmapped(fx.anakin_loop(fx.chain(rollout, *stages), num_updates), agent)
 

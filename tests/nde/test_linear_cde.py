@@ -282,7 +282,7 @@ def test_images_are_seen_through_a_convolution():
         ),
         (
             lambda: fx.nde.linear_cde_actor_critic(
-                (fx.spaces.Dict({"it": BOX}), fx.spaces.Discrete(2)), key=KEY
+                (fx.spaces.Dict({}), fx.spaces.Discrete(2)), key=KEY
             ),
             fx.WiringError,
             "linear_cde_actor_critic: observations",

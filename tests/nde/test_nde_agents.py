@@ -191,5 +191,5 @@ def test_errors_name_the_argument():
         make("cde", gain=0.0)
     with pytest.raises(fx.HyperparameterError, match="cde_actor_critic: steps"):
         make("cde", steps=0)
-    with pytest.raises(fx.WiringError, match="FlattenObservation"):
-        fx.nde.ode_actor_critic((fx.spaces.Tuple((SPACES[0],)), SPACES[1]), key=KEY)
+    with pytest.raises(fx.WiringError, match="at least one number"):
+        fx.nde.ode_actor_critic((fx.spaces.Tuple(()), SPACES[1]), key=KEY)

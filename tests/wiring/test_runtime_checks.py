@@ -93,7 +93,7 @@ ROLLOUT = trajectories()
 ESTIMATES = fx.data.Estimates(ROLLOUT, ROLLOUT.value, ROLLOUT.value)
 MLP = agents.MLP((3, 4, 2), key=KEY)
 GRU = agents.GRU(3, 4, key=KEY)
-STATISTICS = envs.RunningStatistics.start((2,))
+STATISTICS = agents.RunningStatistics.start((2,))
 ACT = fx.rollout(ENV, num_envs=2, num_steps=4)
 LOOP = fx.anakin_loop(ACT, 1)
 Q_AGENT = fx.q_agent((BOX, fx.spaces.Discrete(3)), key=KEY, widths=(4,))
@@ -550,13 +550,6 @@ PLANTS = {
         lambda state: jnp.zeros(1, int),
         "Discrete.flatten",
     ),
-    "NormalizeObservation: an observation of whole numbers": Plant(
-        lambda seen: stepped(fx.envs.NormalizeObservation(Walk(seen=seen))),
-        lambda state: state,
-        lambda state: state.astype(int),
-        "NormalizeObservation.wrap_observation",
-        "observation",
-    ),
     "NormalizeReward: a reward as a whole number": Plant(
         lambda reward: stepped(fx.envs.NormalizeReward(Walk(reward_of=reward))),
         jnp.sum,
@@ -585,13 +578,6 @@ PLANTS = {
         "TimeLimit.wrap_truncate",
         "truncated",
     ),
-    "freeze_statistics: the state of another wrapper": Plant(
-        lambda env: fx.envs.freeze_statistics(fx.envs.NormalizeReward(ENV), env.initial(key=KEY)),
-        fx.envs.NormalizeReward(ENV),
-        fx.envs.NormalizeObservation(ENV),
-        "NormalizeReward.freeze",
-        "memory",
-    ),
     "GymnaxEnv: a batch of keys": Plant(
         lambda key: fx.make("CartPole-v1").reset(key=key), KEY, KEYS, "Env.reset", "key"
     ),
@@ -603,14 +589,14 @@ PLANTS = {
         "reward",
     ),
     "RunningStatistics: a variance for one entry more": Plant(
-        lambda variance: envs.RunningStatistics(jnp.zeros(2), jnp.zeros(2), variance),
+        lambda variance: agents.RunningStatistics(jnp.zeros(2), jnp.zeros(2), variance),
         jnp.zeros(2),
         jnp.zeros(3),
         "RunningStatistics.__init__",
         "variance",
     ),
     "RunningStatistics: a value without a batch": Plant(
-        envs.RunningStatistics.of,
+        agents.RunningStatistics.of,
         jnp.zeros((3, 2)),
         jnp.zeros(()),
         "RunningStatistics.of",
@@ -772,6 +758,16 @@ PLANTS = {
         jnp.zeros((5, 4, 4, 1)),
         "CNN.__call__",
         "image",
+    ),
+    "BatchNorm: a batch, without vmap": Plant(
+        agents.BatchNorm(2), jnp.zeros(2), jnp.zeros((3, 2)), "BatchNorm.__call__", "x"
+    ),
+    "NoisyLinear: an input of whole numbers": Plant(
+        agents.NoisyLinear(2, 3, key=KEY),
+        jnp.zeros(2),
+        jnp.zeros(2, int),
+        "NoisyLinear.__call__",
+        "x",
     ),
     "GRU: a batch of memories": Plant(
         lambda memory: GRU.advance(memory, jnp.zeros(12)),
@@ -1026,12 +1022,14 @@ NOTHING_TO_CHECK = {
     "it is for others to define": {
         *("AbstractActorCritic", "AbstractExploration", "AbstractPolicy"),
         *("ActorCritic", "QNetwork", "DistributionalQNetwork", "ContinuousQ", "DiscreteQ"),
-        *("HasModel", "HasTemperature"),
+        *("HasModel", "HasStatistics", "HasTemperature", "NonTrainable"),
         "AbstractSampling",
         *("Schedule", "Space", "Transform", "Wrapper"),
     },
     "it holds or takes trees of any shape": {
         *("ODE", "Encoding", "Packed", "WrapperState"),
+        *("CombinedNetwork", "NormalizedAgent", "StructuredEncoding", "draw_noise", "make_noisy"),
+        *("normalize_observations", "update_statistics"),
         *("named_hyperparameters", "optimizer", "packed", "partition", "schedule"),
     },
     "it takes no arrays": {
@@ -1039,7 +1037,7 @@ NOTHING_TO_CHECK = {
         *("mask_velocities", "vector_encoding"),
     },
     "its checks are its own, and always on": {
-        *("check_agent", "check_agent_family", "check_env", "loss_term"),
+        *("ActionMask", "check_agent", "check_agent_family", "check_env", "loss_term"),
         *("forward", "policy_gradient", "entropy", "load", "save"),
     },
 }

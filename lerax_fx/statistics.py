@@ -1,4 +1,4 @@
-"""Running mean and variance."""
+"""Running mean and variance, and arrays of an agent that are not trained."""
 
 from collections.abc import Callable
 from typing import Final, final
@@ -9,14 +9,21 @@ import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Float
 
-from lerax_fx.envs.env import ENVIRONMENT_AXIS
 from lerax_fx.typing import ScalarLike
 
 _LARGEST: Final = 1e15
 
 
+class NonTrainable(eqx.Module):
+    """A part of an agent whose arrays are not trained: statistics of a normalisation, a moving
+    average. [`minimize`][lerax_fx.minimize] leaves them alone, and their gradient is not taken;
+    [`update_statistics`][lerax_fx.update_statistics], or a stage of one's own, updates them. They
+    are saved and vmapped with the agent. A target network always has those of the agent itself.
+    """
+
+
 @final
-class RunningStatistics(eqx.Module):
+class RunningStatistics(NonTrainable):
     """Running mean and variance, entry by entry, and the number of samples.
 
     Merged as in Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for
@@ -46,19 +53,21 @@ class RunningStatistics(eqx.Module):
         return _of(batch, lambda x: jnp.sum(x, axis=0))
 
     @staticmethod
-    def across_environments(value: Float[Array, "*shape"]) -> "RunningStatistics":
-        """Of the values that all environments of the batch have just now; of this one
-        value where [`ENVIRONMENT_AXIS`][lerax_fx.envs.ENVIRONMENT_AXIS] is unbound.
-        """
+    def across(value: Float[Array, "*shape"], axis_name: str) -> "RunningStatistics":
+        """Of the values along a named axis of `vmap`; of this one value where it is unbound."""
         value = jax.lax.stop_gradient(value)
         try:
-            jax.lax.axis_size(ENVIRONMENT_AXIS)
+            jax.lax.axis_size(axis_name)
         except NameError:  # what JAX raises for an axis that no vmap around us has named
             return _of(value, lambda x: x)
 
+        def total(x: Array) -> Array:
+            summed: Array = jax.lax.psum(x, axis_name)
+            return summed
+
         if jax.sharding.get_abstract_mesh().manual_axes:
             return _of(value, _sum_over_batch)
-        return _of(value, lambda x: jax.lax.psum(x, ENVIRONMENT_AXIS))
+        return _of(value, total)
 
     def update(self, batch: Float[Array, "batch *shape"]) -> "RunningStatistics":
         """With a batch more."""
