@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from lerax_fx._core.arguments import check_count, check_flag, suggest_keywords
-from lerax_fx._core.arrays import common_axes
+from lerax_fx._core.arrays import Checked, common_axes
 from lerax_fx._core.chain import as_chain
 from lerax_fx._core.metrics import mean_over_time
 from lerax_fx._core.runner import safe_increment
@@ -220,6 +220,7 @@ class Accumulate(Wrapper[D, D]):
         check_in_order("accumulate")
         steps, starts = split_time(data())
         common_axes("accumulate: data", steps, 2)
+        _check_no_samples(starts)
 
         def empty() -> Tree:
             room = jax.tree.map(
@@ -259,18 +260,31 @@ class Accumulate(Wrapper[D, D]):
         return eqx.combine(jax.tree.map(write, old, new), starts)
 
 
+def _check_no_samples(starts: Any) -> None:
+    for name in ("weight", "priority"):
+        if getattr(starts, name, None) is not None:
+            raise WiringError(
+                format_error(
+                    "accumulate: data",
+                    wanted="trajectories that go on from one update to the next",
+                    got=f"a {type(starts).__name__} with a {name}, as samples of a replay have it",
+                    fix="Put accumulate around what learns from the rollout itself.",
+                )
+            )
+
+
 def accumulate(n: int, inner: Transform[D, Any]) -> Accumulate[D]:
     """Run `inner` in every `n`-th update, on the data of these `n` updates; give the data on
     unchanged.
 
     The data of an update follows that of the one before in time: arrays of `(environments, time)`
-    become `(environments, n * time)`. Fields called `memory`, `weight` and `priority`, which have
-    no time axis, are those of the first update. For phases that learn from more data than one
+    become `(environments, n * time)`. A field called `memory`, which has no time axis, is that of
+    the first update. For phases that learn from more data than one
     rollout holds, such as the auxiliary phase of Cobbe et al. 2021, "Phasic Policy Gradient",
     algorithm 1. Metrics of the other updates are NaN, and are left out of means.
 
     **Raises:** `HyperparameterError` if `n` is not an int of at least 1; `WiringError`, when
-    traced, for data without these two axes.
+    traced, for data without these two axes, or with importance weights or priorities.
     """
     return Accumulate(as_chain(inner, "accumulate: inner"), check_count("accumulate: n", n))
 
@@ -338,10 +352,15 @@ def dataset(data: D, *, batch_size: int) -> Dataset[D]:
     Metrics: `steps`, how many rows were given so far.
 
     **Raises:** `HyperparameterError` if `batch_size` is not an int from 1 to the number of rows;
-    `WiringError` for data whose arrays do not share their first axis.
+    `WiringError` for data that is no PyTree of arrays that share their first axis, or of a type
+    with a time axis (`Rollout`, `Transitions`, ...) without one: give steps one of length 1, by
+    `jax.tree.map(lambda x: x[:, None], data)`.
     """
-    data = jax.tree.map(jnp.asarray, data)
+    data = _arrays(data)
     (rows,) = common_axes("dataset: data", data, 1)
+    if isinstance(data, Checked):
+        # Of one axis, it would be a single trajectory, and a batch of it steps out of order.
+        common_axes("dataset: data", split_time(data)[0], 2)
     batch_size = check_count("dataset: batch_size", batch_size)
     if batch_size > rows:
         raise HyperparameterError(
@@ -353,3 +372,17 @@ def dataset(data: D, *, batch_size: int) -> Dataset[D]:
             )
         )
     return Dataset(data, batch_size)
+
+
+def _arrays(data: D) -> D:
+    try:
+        return jax.tree.map(jnp.asarray, data)
+    except (TypeError, ValueError) as error:
+        raise WiringError(
+            format_error(
+                "dataset: data",
+                wanted="a PyTree of arrays of numbers",
+                got=str(error),
+                fix="Load the data into arrays of NumPy or JAX first.",
+            )
+        ) from error

@@ -351,9 +351,7 @@ class Minimize(Transform[D, D]):
             lambda trained: objective(trained)[0],
         )
         trained = optax.apply_updates(trained, updates)
-        out: Any = data
-        if priority is not None:
-            out = dataclasses.replace(out, priority=priority)
+        out = data if priority is None else _with_priority(data, priority)
         return Step(self._joined(agent, trained, fixed), state, out, metrics)
 
     def _transformation(self, trained: Tree) -> optax.GradientTransformation:
@@ -387,6 +385,20 @@ class Minimize(Transform[D, D]):
     def _joined(self, agent: Tree, trained: Tree, fixed: Tree) -> Tree:
         part = eqx.combine(trained, fixed)
         return replace_part(agent, self._part, part) if self.part else part
+
+
+def _with_priority(data: Any, priority: Any) -> Any:
+    if hasattr(data, "priority"):
+        return dataclasses.replace(data, priority=priority)
+    raise WiringError(
+        format_error(
+            "minimize: loss",
+            wanted="data with a field `priority`, for the priorities that the loss gives",
+            got=f"a {type(data).__name__}",
+            fix="Add a field `priority: Array | None = None` to the type, or return the loss "
+            "without priorities.",
+        )
+    )
 
 
 def _at(agent: Any, path: str) -> Any:

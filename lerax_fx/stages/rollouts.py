@@ -277,7 +277,7 @@ def unroll_environment(
             log_prob,
             output.value,
             memory,
-            distribution if "distribution" in keep else None,
+            _checked_distribution(distribution) if "distribution" in keep else None,
             timestep.info if "info" in keep else None,
         )
         episode_reward = timestep.info.get("unscaled_reward", timestep.reward)
@@ -290,6 +290,21 @@ def unroll_environment(
         return next_actor, rollout_step
 
     return scan(one_step, runner, draws)
+
+
+def _checked_distribution(distribution: Any) -> Any:
+    """**Raises:** `WiringError` for one that is no PyTree of arrays."""
+    leaves = jax.tree.leaves(distribution)
+    if leaves and all(eqx.is_array_like(leaf) for leaf in leaves):
+        return distribution
+    raise WiringError(
+        format_error(
+            "rollout: keep: 'distribution'",
+            wanted="distributions that are PyTrees of arrays, as distrax's are",
+            got=f"a {type(distribution).__name__}",
+            fix="Make the distribution an eqx.Module, or do not keep it.",
+        )
+    )
 
 
 def select_on_done(done: Any, initial: Tree, otherwise: Tree) -> Tree:
@@ -369,9 +384,9 @@ def rollout(
 
 
 def _checked_keep(keep: Any) -> tuple[str, ...]:
-    names = (keep,) if isinstance(keep, str) else tuple(keep)
-    if set(names) <= {"distribution", "info"}:
-        return names
+    names = (keep,) if isinstance(keep, str) else keep
+    if isinstance(names, Sequence) and all(name in ("distribution", "info") for name in names):
+        return tuple(names)
     raise HyperparameterError(
         format_error(
             "rollout: keep",
@@ -421,9 +436,24 @@ class Lagged(Wrapper[None, D]):
     def update(self, agent: Tree, state: LaggedState, data: None, key: Tree) -> Step[D]:
         arrays, fixed = eqx.partition(agent, eqx.is_array)
         behaviour = optax.periodic_update(arrays, state.behaviour, state.updates, self.period)
-        step = self.inner.update(eqx.combine(behaviour, fixed), state.inner, data, key)
+        copy = eqx.combine(behaviour, fixed)
+        step = self.inner.update(copy, state.inner, data, key)
+        _check_unchanged(copy, step.agent)
         updates = (state.updates + 1) % self.period
         return Step(agent, LaggedState(behaviour, updates, step.state), step.out, step.metrics)
+
+
+def _check_unchanged(before: Tree, after: Tree) -> None:
+    pairs = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
+    if any(one is not other for one, other in pairs):
+        raise WiringError(
+            format_error(
+                "lagged: inner",
+                wanted="stages that leave the agent as it is: they get a copy of it",
+                got="one that changes it, which would be lost",
+                fix="Put what learns behind lagged(...), not within it.",
+            )
+        )
 
 
 def lagged(inner: Transform[None, D], *, period: int) -> Lagged[D]:
@@ -437,6 +467,6 @@ def lagged(inner: Transform[None, D], *, period: int) -> Lagged[D]:
     Values and log-probabilities of the data are the behaviour policy's.
 
     **Raises:** `HyperparameterError` if `period` is not an int of at least 1; `WiringError` if
-    `inner` is no stage that starts an algorithm.
+    `inner` is no stage that starts an algorithm, or, when traced, if it changes the agent.
     """
     return Lagged(as_chain(inner, "lagged: inner"), check_count("lagged: period", period))

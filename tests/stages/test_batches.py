@@ -152,12 +152,19 @@ def test_a_dataset_gives_each_row_once_an_epoch():
     )
 
 
+def transitions(axes, **fields):
+    numbers, flags = jnp.zeros(axes), jnp.zeros(axes, bool)
+    return fx.data.Transitions(numbers, numbers, numbers, flags, flags, numbers, **fields)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
         (lambda: fx.dataset((np.ones(4), np.ones(3)), batch_size=2), fx.WiringError, "data: w"),
         (lambda: fx.dataset(np.ones(4), batch_size=5), fx.HyperparameterError, "the 4 rows"),
         (lambda: fx.dataset(np.ones(4), batch_size=0), fx.HyperparameterError, "batch_size"),
+        (lambda: fx.dataset({"name": "x"}, batch_size=1), fx.WiringError, "arrays of numbers"),
+        (lambda: fx.dataset(transitions((4,)), batch_size=1), fx.WiringError, "first 2 axes"),
         (lambda: fx.accumulate(0, Keep()), fx.HyperparameterError, "accumulate: n"),
         (lambda: fx.lagged(Count(), period=0), fx.HyperparameterError, "lagged: period"),
         (lambda: fx.lagged(Count, period=1), (fx.WiringError, TypeError), "inner"),
@@ -165,6 +172,11 @@ def test_a_dataset_gives_each_row_once_an_epoch():
             lambda: fx.rollout("CartPole-v1", num_envs=1, num_steps=1, keep=("info", "odds")),
             fx.HyperparameterError,
             "rollout: keep",
+        ),
+        (
+            lambda: fx.rollout("CartPole-v1", num_envs=1, num_steps=1, keep=3),
+            (fx.HyperparameterError, TypeError),
+            "keep",
         ),
     ],
 )  # fmt: skip
@@ -233,3 +245,45 @@ def test_a_function_sets_priorities_by_its_third_value():
     algorithm = fx.chain(fx.rollout("CartPole-v1", num_envs=2, num_steps=2), replay)
     state = states(algorithm, 2, agent)[0][-1]
     assert float(state.algorithm["replay"].sampling.largest) == pytest.approx(7.0, rel=1e-5)
+
+
+def test_a_lagged_stage_that_learns_is_refused():
+    algorithm = fx.lagged(fx.chain(Report(), Increase()), period=2)
+    with pytest.raises(fx.WiringError, match="lagged: inner: wanted stages that leave the agent"):
+        fx.anakin_loop(algorithm, 1)(AGENT, KEY)
+
+
+def test_samples_are_not_accumulated():
+    data = transitions((2, 1), weight=jnp.ones(2))
+    with pytest.raises(fx.WiringError, match=r"accumulate: data: wanted trajectories.*weight"):
+        fx.accumulate(2, fx.identity()).init(AGENT, lambda: data, KEY)
+
+
+class Opaque:
+    def __init__(self, inner):
+        self.sample, self.log_prob = inner.sample, inner.log_prob
+
+
+class Explore(fx.stages.AbstractExploration):
+    def __call__(self, output, steps):
+        return Opaque(output.distribution)
+
+
+def test_a_distribution_that_is_no_pytree_is_not_kept():
+    agent = fx.actor_critic("CartPole-v1", key=KEY, width=8)
+    stage = fx.rollout(
+        "CartPole-v1", num_envs=2, num_steps=2, explore=Explore(), keep="distribution"
+    )
+    with pytest.raises(fx.WiringError, match=r"keep: 'distribution': wanted.*PyTrees.*Opaque"):
+        fx.anakin_loop(stage, 1)(agent, KEY)
+
+
+def test_priorities_want_a_field_for_them():
+    def loss(agent, data, key):
+        del key
+        return (agent["weight"] * data.x.mean()).sum(), {}, data.y
+
+    learn = fx.minimize(loss, optax.sgd(1e-2))
+    algorithm = fx.chain(fx.dataset(Rows(np.ones((4, 1)), np.ones(4)), batch_size=2), learn)
+    with pytest.raises(fx.WiringError, match="minimize: loss: wanted data with a field `priority`"):
+        fx.anakin_loop(algorithm, 1)(AGENT, KEY)
