@@ -7,7 +7,7 @@ import pytest
 
 import lerax_fx as fx
 
-from .environments import train_seeds, worst_return
+from .environments import mean_returns, train_seeds
 
 
 @fx.transform
@@ -40,4 +40,4 @@ def test_reinforce():
         fx.minimize(loss, fx.optimizer(optax.adam, 5e-3)),
     )
     agents, _ = train_seeds(reinforce, agent, num_updates=150)
-    assert worst_return(env, agents) > 200  # a random policy: 22
+    assert mean_returns(env, agents).min() > 200  # a random policy: 22

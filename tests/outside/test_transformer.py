@@ -9,7 +9,7 @@ import pytest
 
 import lerax_fx as fx
 
-from .environments import Recall, train_seeds, worst_return
+from .environments import Recall, mean_returns, train_seeds
 
 WINDOW, WIDTH = 8, 32
 
@@ -62,4 +62,4 @@ def test_transformer():
         ),
     )
     agents, _ = train_seeds(ppo, agent, num_updates=60)
-    assert worst_return(env, agents) > 0.9  # without memory: 0.25
+    assert mean_returns(env, agents).min() > 0.9  # without memory: 0.25
