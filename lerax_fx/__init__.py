@@ -25,6 +25,7 @@ install_from_environment()
 
 from lerax_fx import (
     agents,
+    arguments,
     data,
     envs,
     errors,
@@ -73,6 +74,7 @@ from lerax_fx.losses.on_policy import (
 from lerax_fx.losses.q import c51_loss, q_loss, quantile_regression_loss
 from lerax_fx.losses.sac_td3 import dpg_loss, q_critic_loss, sac_policy_loss, temperature_loss
 from lerax_fx.saving import load, save
+from lerax_fx.stages.batches import accumulate, dataset, minibatch
 from lerax_fx.stages.estimators import (
     gae,
     n_step_returns,
@@ -82,9 +84,8 @@ from lerax_fx.stages.estimators import (
     vtrace,
 )
 from lerax_fx.stages.exploration import epsilon_greedy, gaussian_noise
-from lerax_fx.stages.minibatches import minibatch
 from lerax_fx.stages.optimization import anneal, minimize, optimizer
-from lerax_fx.stages.rollouts import rollout
+from lerax_fx.stages.rollouts import lagged, rollout
 from lerax_fx.stages.target_networks import periodic, polyak
 from lerax_fx.stages.targets import distributional_td_target, sac_target, td3_target, td_target
 
@@ -105,10 +106,12 @@ __all__ = [
     "Transform",
     "WiringError",
     "Wrapper",
+    "accumulate",
     "actor_critic",
     "agents",
     "anakin_loop",
     "anneal",
+    "arguments",
     "burn_in",
     "c51_loss",
     "categorical_q_agent",
@@ -118,6 +121,7 @@ __all__ = [
     "clipped_surrogate",
     "combine",
     "data",
+    "dataset",
     "describe",
     "deterministic_actor_critic",
     "distributional_td_target",
@@ -131,6 +135,7 @@ __all__ = [
     "gae",
     "gaussian_noise",
     "identity",
+    "lagged",
     "load",
     "loops",
     "loss_term",

@@ -1,8 +1,9 @@
 """The data that stages pass on: rollouts, estimates, transitions and targets."""
 
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, ScalarLike
 
@@ -10,10 +11,12 @@ from lerax_fx._core.arrays import Checked, check_leading_axes
 from lerax_fx._core.wiring import register_producer
 from lerax_fx.typing import Tree
 
+T = TypeVar("T")
+
 
 @final
 class Timed(eqx.Module):
-    """An observation, and how long ago the one before it was: `dt`, in the environment's
+    """An observation with the time that passed since the one before, `dt`, in the environment's
     units of time; 0 at an episode's start.
     """
 
@@ -26,19 +29,21 @@ register_producer("Rollout", "fx.rollout(...)")
 
 @final
 class Rollout(Checked):
-    """Trajectories: one, or a batch of them; time is the last of the leading axes.
+    """Trajectories of the agent in its environments: one, or a batch; time is the last leading
+    axis.
 
-    - `observation`, `action`, `reward`: what was seen, done, and earned for it.
-    - `terminated`: whether the action ended the episode for good: nothing follows, and
-      nothing is bootstrapped from.
-    - `truncated`: whether the episode was cut (a time limit): what would have followed is
+    - `observation`, `action`, `reward`: of each step.
+    - `terminated`: whether the episode came to an end of its own: nothing is bootstrapped from.
+    - `truncated`: whether the episode was cut (a time limit): the value of `next_observation` is
       bootstrapped from. Both end an episode.
     - `next_observation`: what the action led to, before any reset.
-    - `log_prob`: of the action, under the policy that took it.
+    - `log_prob`: of the action, under the behaviour policy.
     - `value`: the agent's estimate at `observation`.
     - `next_value`: its estimate at `next_observation`; 0 where terminated.
-    - `memory`: the agent's memory before the first step of each trajectory, without a time
-      axis; it has no leaves for an agent without memory.
+    - `memory`: the agent's hidden state before the first step of each trajectory, without a time
+      axis; it has no leaves for a feedforward agent.
+    - `distribution`, `info`: the distribution that the action was sampled from, and what else the
+      environment reported; `None` unless `rollout(keep=...)` names them.
 
     **Raises:** `WiringError` if an observation or action does not begin with the reward's
     axes.
@@ -54,18 +59,22 @@ class Rollout(Checked):
     value: Float[Array, "*batch time"]
     next_value: Float[Array, "*batch time"]
     memory: Tree = None
+    distribution: Any = None
+    info: Tree = None
 
     def __check_init__(self) -> None:
         fields = {
             "observation": self.observation,
             "action": self.action,
             "next_observation": self.next_observation,
+            "distribution": self.distribution,
+            "info": self.info,
         }
         check_leading_axes("Rollout", self.reward.shape, fields)
 
     @property
     def done(self) -> Bool[Array, "*batch time"]:
-        """Whether the action ended the episode, one way or the other."""
+        """Episode boundaries: whether the step terminated or was truncated."""
         return self.terminated | self.truncated
 
     @property
@@ -83,7 +92,7 @@ register_producer("Estimates", "fx.gae(...), or another estimator,")
 
 @final
 class Estimates(Checked):
-    """A rollout, the advantage of each action in it, and the target for each value.
+    """A rollout with advantages and value targets.
 
     - `rollout`: what it was estimated from.
     - `advantage`: how much better the action was than the policy's average.
@@ -113,21 +122,19 @@ register_producer("Transitions", "fx.replay(...), around this stage,")
 
 @final
 class Transitions(Checked):
-    """Transitions from any behaviour policy, as pieces of trajectories; time is the last of the
-    leading axes.
+    """Transitions of any behaviour policy, in windows of trajectories; time is the last leading
+    axis.
 
-    - `observation`, `action`, `reward`: what was seen, done, and earned for it.
-    - `terminated`: whether the action ended the episode for good: nothing follows, and
-      nothing is bootstrapped from.
-    - `truncated`: whether the episode was cut (a time limit): what would have followed is
+    - `observation`, `action`, `reward`: of each step.
+    - `terminated`: whether the episode came to an end of its own: nothing is bootstrapped from.
+    - `truncated`: whether the episode was cut (a time limit): the value of `next_observation` is
       bootstrapped from. Both end an episode.
     - `next_observation`: what the action led to, before any reset.
-    - `weight`: how much each piece is to count in a loss, if they do not count equally: no time
-      axis, and `None` otherwise. Stages give it on; losses report priorities where it is there.
-
-    - `memory`: the agent's before the first step of each piece, without a time axis; it has no
-      leaves for an agent without memory.
-    - `priority`: of each trajectory, for a replay that samples by priorities: set by the stage that
+    - `weight`: the importance weight of each window in a loss, without a time axis; `None` for 1.
+      Stages give it on; losses give priorities where it is there.
+    - `memory`: the hidden state before the first step of each window, without a time axis; it has
+      no leaves for an agent without memory.
+    - `priority`: of each window, for a replay that samples by priorities: set by the stage that
       learns from the data.
 
     **Raises:** `WiringError` if an observation or action does not begin with the reward's
@@ -154,7 +161,7 @@ class Transitions(Checked):
 
     @staticmethod
     def of(rollout: Rollout) -> "Transitions":
-        """A rollout without log-probabilities and values."""
+        """The transitions of a rollout, without log-probabilities and values."""
         return Transitions(
             rollout.observation,
             rollout.action,
@@ -166,14 +173,8 @@ class Transitions(Checked):
         )
 
     @property
-    def without_memory(self) -> "Transitions":
-        """The steps alone."""
-        # Not made anew, for it may hold shapes instead of arrays.
-        return eqx.tree_at(lambda data: data.memory, self, None, is_leaf=lambda x: x is None)
-
-    @property
     def done(self) -> Bool[Array, "*batch time"]:
-        """Whether the action ended the episode, one way or the other."""
+        """Episode boundaries: whether the step terminated or was truncated."""
         return self.terminated | self.truncated
 
     @property
@@ -190,7 +191,7 @@ register_producer("Targets", "fx.td_target(...), fx.q_lambda_returns(...) or ano
 
 @final
 class Targets(Checked):
-    """Value targets.
+    """Targets of Q-values or values, with what they are targets of.
 
     - `observation`, `action`: what is valued.
     - `target`: an estimate of the return from there on.
@@ -222,7 +223,7 @@ register_producer("DistributionTargets", "fx.distributional_td_target(...)")
 
 @final
 class DistributionTargets(eqx.Module):
-    """Targets of return distributions.
+    """Targets of return distributions, with what they are targets of.
 
     - `observation`, `action`: what is valued.
     - `atoms`, `probabilities`: an estimate of how the return from there on is distributed.
@@ -247,18 +248,36 @@ class DistributionTargets(eqx.Module):
         check_leading_axes("DistributionTargets", self.atoms.shape[:-1], fields)
 
 
+PER_TRAJECTORY = ("memory", "weight", "priority")
+"""The fields, of whatever type of data, whose arrays have no time axis."""
+
+
+def split_time(data: T) -> tuple[T, T]:
+    """Data whose arrays have a time axis, and the rest, which has one value a trajectory: the
+    fields called `memory`, `weight` and `priority`, of any type. Each has `None` for the other's
+    arrays; `equinox.combine` puts them together.
+    """
+
+    def has_time(path: Any, leaf: Any) -> bool:
+        del leaf
+        return not any(getattr(entry, "name", None) in PER_TRAJECTORY for entry in path)
+
+    steps, starts = eqx.partition(data, jax.tree_util.tree_map_with_path(has_time, data))
+    return steps, starts
+
+
 def durations(trajectories: Rollout | Transitions) -> Float[Array, "*batch time"] | None:
-    """How much time each step took: the `dt` of the observation that it led to. None where
-    observations are not [`Timed`][lerax_fx.data.Timed], and every step takes as long as the next.
+    """The duration of each step: the `dt` of its next observation. `None` where observations are
+    not [`Timed`][lerax_fx.data.Timed], and all steps take equally long.
     """
     following = trajectories.next_observation
     return following.dt if isinstance(following, Timed) else None
 
 
 def discounts(trajectories: Rollout | Transitions, discount: ScalarLike) -> Any:
-    """What is left of a value that follows a step: `discount ** dt` of each, `(*batch, time)`.
+    """The discount of each step: `discount ** dt`, `(*batch, time)`.
 
-    Where no time is told, that is `discount` itself, untouched: the program stays as it was.
+    Without `Timed` observations it is `discount` itself, and the program is as without times.
     """
     dt = durations(trajectories)
     return discount if dt is None else jnp.asarray(discount) ** dt

@@ -1,4 +1,4 @@
-"""The errors that lerax_fx raises, and the one way in which they are worded.
+"""The errors of lerax_fx, and how they are worded.
 
 Every message names the place (a stage and its argument), what was wanted, what came, and
 what to do about it. All of them are raised while Python builds or traces the program,
@@ -7,15 +7,15 @@ before XLA compiles anything.
 
 
 class LeraxError(Exception):
-    """The base of every error that lerax_fx raises on purpose."""
+    """The base of all errors that lerax_fx raises."""
 
 
 class WiringError(LeraxError, TypeError):
-    """Two pieces do not fit: stages in the wrong order, an agent without a method, ..."""
+    """Two parts do not fit: stages in the wrong order, an agent without a method, ..."""
 
 
 class HyperparameterError(LeraxError, ValueError):
-    """A hyperparameter or an option has a value (or a name) that it cannot have."""
+    """A hyperparameter or an option has a value, or a name, that it cannot have."""
 
 
 class EnvironmentSetupError(LeraxError, ValueError):
@@ -23,11 +23,11 @@ class EnvironmentSetupError(LeraxError, ValueError):
 
 
 class SavingError(LeraxError, ValueError):
-    """A file cannot be written or read, or holds something else than what is asked for."""
+    """A file cannot be written or read, or does not hold what is asked for."""
 
 
 def format_error(where: str, *, wanted: str, got: str, fix: str) -> str:
-    """Word an error: the place, what it wants, what it got, and what to do.
+    """Format an error: the place, what it wants, what it got, and what to do.
 
     **Arguments:**
 

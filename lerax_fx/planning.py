@@ -1,4 +1,4 @@
-"""Planning on a learned model: the cross-entropy method, and agents that act by it."""
+"""Planning on a learnt model: the cross-entropy method, and agents that act by it."""
 
 import math
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from lerax_fx.typing import Interval, Key, Scalar, Tree
 
 @final
 class Gaussian(eqx.Module):
-    """Where a search looks: around a point, so far in each of its numbers.
+    """A diagonal Gaussian: the search distribution of the cross-entropy method.
 
     - `mean`, `std`: of each number of the point.
     """
@@ -47,7 +47,8 @@ def cem(
     num_elites: int = 8,
     num_iterations: int = 3,
 ) -> Gaussian:
-    """Look for a point of high score: draw from a Gaussian, fit it to the best, and again.
+    """The cross-entropy method: sample from a Gaussian, fit it to the samples of the highest score,
+    repeat.
 
         found = cem(lambda x: -jnp.sum((x - 1) ** 2), Gaussian(zeros, ones), key=key)
 
@@ -131,7 +132,7 @@ class Plan(eqx.Module):
 
 @final
 class Planner(eqx.Module):
-    """How to plan; all of it is structure, no optimiser moves it.
+    """The options of a planner; all of it is structure.
 
     - `horizon`: how many actions ahead.
     - `num_samples`, `num_elites`, `num_iterations`: of the search, [`cem`][lerax_fx.planning.cem].
@@ -149,8 +150,8 @@ class Planner(eqx.Module):
 
 @final
 class PlanningAgent(AbstractActorCritic):
-    """Model-predictive control: at each step, the actions of the highest return that the model
-    predicts are searched for, and the first of them is taken.
+    """Model-predictive control: at each step, search for the actions of the highest predicted
+    return, and take the first of them.
 
     Its memory is the plan that is left, from which the next search starts. The value of an
     observation is the plan's predicted return, up to the horizon.
@@ -234,10 +235,10 @@ def planning_agent(
     solver: Any = "heun",
     steps: int = 1,
 ) -> PlanningAgent:
-    """A model in continuous time, of multilayer perceptrons, and planning on it.
+    """A model-predictive control agent, with a neural ODE of multilayer perceptrons as its model.
 
-    [`dynamics_loss`][lerax_fx.losses.dynamics_loss] teaches it. The action is a sure one, so
-    explore by [`gaussian_noise`][lerax_fx.gaussian_noise].
+    [`dynamics_loss`][lerax_fx.losses.dynamics_loss] trains the model. The policy is deterministic,
+    so explore by [`gaussian_noise`][lerax_fx.gaussian_noise].
 
     **Arguments:**
 
@@ -307,7 +308,7 @@ def planning_agent(
 
 
 def _structural(where: str, value: Any, interval: Interval) -> float:
-    """A number that is part of an agent's structure, which an optimiser must not move."""
+    """A number that is part of the agent's structure, which no optimiser changes."""
     if isinstance(value, int | float) and math.isfinite(value):
         return float(check_number(where, value, interval))
     raise HyperparameterError(

@@ -1,4 +1,4 @@
-"""Spaces of actions and observations.
+"""Action and observation spaces.
 
 Sizes, shapes and dtypes are structure, hence static. The bounds of a `Box` are arrays: an
 environment computes them from its parameters, which may be traced.
@@ -21,7 +21,7 @@ from lerax_fx.typing import Flag, Key, Tree
 
 
 class Space(eqx.Module):
-    """A set of arrays, or of PyTrees of arrays."""
+    """A space: a set of arrays, or of PyTrees of arrays."""
 
     @property
     @abc.abstractmethod
@@ -36,11 +36,11 @@ class Space(eqx.Module):
     @property
     @abc.abstractmethod
     def flat_size(self) -> int:
-        """The length of what `flatten` gives."""
+        """The length of a flattened element."""
 
     @abc.abstractmethod
     def sample(self, key: Key) -> Tree:
-        """Draw an element. Uniform where the space is bounded."""
+        """A random element; uniform where the space is bounded."""
 
     @abc.abstractmethod
     def contains(self, x: Any) -> Flag:
@@ -50,14 +50,14 @@ class Space(eqx.Module):
 
     @abc.abstractmethod
     def flatten(self, x: Tree) -> Float[Array, "{self.flat_size}"]:
-        """An element as one vector of floats, of shape `(flat_size,)`. Integers with no order
-        among them become one-hot; bytes (a `Box` of uint8) are brought to [0, 1].
+        """An element as one vector of floats, of shape `(flat_size,)`. Categories become one-hot;
+        bytes (a `Box` of uint8) are scaled to [0, 1].
         """
 
 
 @final
 class Box(Space):
-    """Arrays of one shape, each entry between two bounds, which belong to it.
+    """Arrays of one shape, each entry between two bounds, both included.
 
     **Arguments:**
 
@@ -445,7 +445,7 @@ def _box_dtype(dtype: Any) -> np.dtype[Any]:
             "Box: dtype",
             wanted="a dtype of floats, ints or bools",
             got=f"{dtype!r}",
-            fix="Pass for instance jnp.float32, or one-hot what has no order.",
+            fix="Pass for instance jnp.float32, or one-hot encode categories.",
         )
     )
 
@@ -465,7 +465,7 @@ def _check_order(low: Any, high: Any) -> None:
 
 
 def _is_finite(bound: Any, dtype: np.dtype[Any]) -> Any:
-    """Whether a bound bounds: many environments write the largest float for infinity."""
+    """Whether a bound is one: many environments write the largest float for infinity."""
     if not jnp.issubdtype(dtype, jnp.floating):
         return np.ones(np.shape(bound), bool)
     return abs(bound) < float(cast(Any, jnp.finfo(dtype)).max)

@@ -3,61 +3,60 @@
     python -m recipes.ddpg --env Pendulum-v1
 
 One critic instead of two, targets without smoothing, and the actor and the targets updated
-in every gradient step: no `every`. The defaults learn Pendulum-v1.
+in every gradient step. The defaults learn Pendulum-v1.
 """
 
-from typing import Any
-
-import optax
-from jaxtyping import ScalarLike
+from typing import Any, Unpack
 
 import lerax_fx as fx
-from lerax_fx._core.arguments import suggest_keywords
 from recipes.shell import main
+from recipes.td3 import Shared, td3
 
 
-@suggest_keywords
+@fx.arguments.suggest_keywords
+def ddpg(
+    env: Any, *, num_envs: int, num_steps: int, warmup: int, **settings: Unpack[Shared]
+) -> fx.Transform[None, fx.data.Rollout]:
+    """The algorithm, for continuous actions between finite bounds, and an agent with one critic."""
+    return td3(
+        env,
+        num_envs=num_envs,
+        num_steps=num_steps,
+        warmup=warmup,
+        target_noise=None,
+        delay=1,
+        **settings,
+    )
+
+
+@fx.arguments.suggest_keywords
 def make(
     env: Any = "Pendulum-v1",
     *,
     key: fx.typing.Key,
+    agent: fx.agents.ContinuousQ | None = None,
+    width: int = 64,
     total_steps: int = 20_000,
     num_envs: int = 1,
     num_steps: int = 1,
-    capacity: int = 50_000,
-    batch_size: int = 128,
     warmup: int = 1_000,
-    width: int = 64,
-    actor_rate: ScalarLike = 1e-3,
-    critic_rate: ScalarLike = 1e-3,
-    discount: ScalarLike = 0.99,
-    n: int = 1,
-    noise: ScalarLike = 0.1,
-    target_step_size: ScalarLike = 0.005,
-) -> tuple[fx.agents.AbstractActorCritic, fx.loops.AnakinLoop]:
+    **settings: Unpack[Shared],
+) -> tuple[fx.agents.ContinuousQ, fx.loops.AnakinLoop]:
     """Make an agent for an environment, and the function that trains it.
 
-    `env` is an id, a gymnax environment or an `fx.Env`, with real-valued actions between
-    finite bounds. **Returns:** `(agent, train)`, with `train(agent, key) -> (agent,
-    metrics)`; metrics hold one value per update. `noise` is in units of half the width
-    between the bounds.
+    `env` is an id, a gymnax environment or an `fx.Env`, with continuous actions between finite
+    bounds; `agent` one of your own, by default an `fx.deterministic_actor_critic` with one
+    critic and two hidden layers of `width`; `settings` are keywords of `td3`. **Returns:**
+    `(agent, train)`, with `train(agent, key) -> (agent, metrics)`; metrics hold one value per
+    update.
     """
     env = fx.make(env)
-    agent = fx.deterministic_actor_critic(env, key=key, widths=(width, width), num_critics=1)
-    actor_optimizer = fx.optimizer(optax.adam, actor_rate)
-    critic_optimizer = fx.optimizer(optax.adam, critic_rate)
-    learn = fx.chain(
-        fx.td3_target(discount=discount, n=n, update=fx.polyak(target_step_size)),
-        critic=fx.minimize(fx.q_critic_loss(), critic_optimizer, part="critic"),
-        actor=fx.minimize(fx.dpg_loss(), actor_optimizer, part="actor"),
-    )
-    algorithm = fx.chain(
-        fx.rollout(env, num_envs=num_envs, num_steps=num_steps, explore=fx.gaussian_noise(noise)),
-        fx.replay(learn, capacity=capacity, batch_size=batch_size, warmup=warmup, length=n),
-    )
+    if agent is None:
+        agent = fx.deterministic_actor_critic(env, key=key, widths=(width, width), num_critics=1)
     num_updates = fx.updates_in(total_steps, num_envs=num_envs, num_steps=num_steps, warmup=warmup)
+    algorithm = ddpg(env, num_envs=num_envs, num_steps=num_steps, warmup=warmup, **settings)
     return agent, fx.anakin_loop(algorithm, num_updates)
 
 
 if __name__ == "__main__":
-    main(make, threads=1)
+    main(make, td3, threads=1)

@@ -1,4 +1,4 @@
-"""What every recipe has in the shell: flags, a progress bar, a summary."""
+"""The command line of recipes: flags, a progress bar, a summary."""
 
 import dataclasses
 import inspect
@@ -14,21 +14,24 @@ import jax
 import numpy as np
 
 import lerax_fx as fx
-from lerax_fx._core.arguments import check_count
 
 Make = Callable[..., tuple[Any, fx.loops.AnakinLoop]]
+Algorithm = Callable[..., fx.Transform[None, Any]]
 Task = Callable[..., fx.Env]
-"""From `env` and a recipe's options to the environment that its agent acts in."""
+"""From `env` and options of a recipe to the environment that its agent acts in."""
 
 EVALUATION_EPISODES = 128
 _CALLS = 50  # into how many pieces a run is cut, at least, for the bar to move
 
 
-def main(make: Make, task: Task | None = None, *, threads: int | None = None) -> None:
-    """Run a recipe from the shell; its options are the flags. With a `task`, the agent is
-    evaluated in that. `threads` is what `--threads` is by default, unless the environment has
-    an `NPROC`: 1 where an update is too small to be worth waking others for, as
-    docs/performance.md measures.
+def main(
+    make: Make, algorithm: Algorithm, *, task: Task | None = None, threads: int | None = None
+) -> None:
+    """Run a recipe from the shell; its options are the flags.
+
+    With a `task`, the agent is evaluated in that. `threads` is what `--threads` is by default,
+    unless the environment has an `NPROC`: 1 where an update is too small to be worth several,
+    as docs/performance.md measures.
 
     `--threads` is read by XLA's CPU backend when it starts, which is when JAX first computes
     something: nothing before it must.
@@ -37,7 +40,7 @@ def main(make: Make, task: Task | None = None, *, threads: int | None = None) ->
 
     threads = None if "NPROC" in os.environ else threads
     options = tyro.cli(
-        options_of(make, threads), description=inspect.getdoc(inspect.getmodule(make))
+        options_of(make, algorithm, threads), description=inspect.getdoc(inspect.getmodule(make))
     )
     settings = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     as_json, seed, threads, env = (
@@ -45,7 +48,7 @@ def main(make: Make, task: Task | None = None, *, threads: int | None = None) ->
     )
     try:
         if threads is not None:
-            os.environ["NPROC"] = str(check_count("threads", threads))
+            os.environ["NPROC"] = str(fx.arguments.check_count("threads", threads))
         summary = run(make, env, seed, settings, show=not as_json, task=task)
     except fx.LeraxError as error:
         raise SystemExit(f"{type(error).__name__}: {error}") from error
@@ -53,17 +56,19 @@ def main(make: Make, task: Task | None = None, *, threads: int | None = None) ->
         print(json.dumps(summary))
 
 
-def options_of(make: Make, threads: int | None = None) -> type[Any]:
-    """A dataclass of a recipe's options, for the command line: those of `make`, a seed, how many
-    threads to use on a CPU (None for as many as there are cores), and whether the summary is to
-    be JSON.
+def options_of(make: Make, algorithm: Algorithm, threads: int | None = None) -> type[Any]:
+    """A dataclass of a recipe's options, for the command line: those of `make`, with the defaults
+    of `algorithm` for the ones that it passes on; a seed, how many threads to use on a CPU (None
+    for as many as there are cores), and whether the summary is to be JSON.
     """
     import tyro
 
+    parameters = {**inspect.signature(algorithm).parameters, **inspect.signature(make).parameters}
     fields: list[tuple[str, Any, Any]] = []
-    for name, parameter in inspect.signature(make).parameters.items():
-        if name == "key":
+    for name in fx.arguments.keyword_names(make):
+        if name in ("agent", "key"):
             continue
+        parameter = parameters[name]
         optional = parameter.default is None
         kind = parameter.annotation if optional else type(parameter.default)
         if name.endswith("_"):  # lambda_ is a keyword of Python, not of the shell
@@ -108,7 +113,8 @@ def run(
     jax.block_until_ready(state.agent)
     train_seconds = time.perf_counter() - train_began
 
-    acted_in = fx.make(env) if task is None else task(env, **settings)
+    # Not what the algorithm acts in, which may scale the rewards.
+    acted_in = fx.make(env) if task is None else task(env, **options_within(task, settings))
     evaluation = fx.evaluate(acted_in, state.agent, evaluate_key, num_episodes=EVALUATION_EPISODES)
     summary = {
         "env": acted_in.name,
@@ -125,8 +131,14 @@ def run(
     return summary
 
 
+def options_within(task: Task, settings: dict[str, Any]) -> dict[str, Any]:
+    """Those of a recipe's options that its task has."""
+    names = fx.arguments.keyword_names(task)
+    return {name: value for name, value in settings.items() if name in names}
+
+
 def piece(num_updates: int) -> int:
-    """How many updates are made between two moves of the bar: the largest divisor of
+    """The number of updates between two moves of the progress bar: the largest divisor of
     `num_updates` that leaves at least `_CALLS` pieces, or 1.
     """
     largest = max(1, num_updates // _CALLS)
@@ -135,7 +147,7 @@ def piece(num_updates: int) -> int:
 
 @contextmanager
 def progress(num_updates: int, show: bool) -> Generator[Callable[[int, fx.typing.Metrics], None]]:
-    """A live bar with the latest return; the function that moves it."""
+    """A progress bar with the latest return; the function that moves it."""
     if not show:
         yield lambda updates, metrics: None
         return
@@ -162,7 +174,7 @@ def progress(num_updates: int, show: bool) -> Generator[Callable[[int, fx.typing
 
 
 def show_summary(summary: dict[str, Any]) -> None:
-    """Print the summary of a run for people."""
+    """Print the summary of a run."""
     print(
         f"{summary['env']}, seed {summary['seed']}: "
         f"return {summary['eval_return_mean']:.1f} +- {summary['eval_return_std']:.1f} "

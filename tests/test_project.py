@@ -1,5 +1,8 @@
 """What holds for the project as a whole: layout, imports, and the switch for type checks."""
 
+import ast
+import graphlib
+import importlib.metadata
 import os
 import re
 import shutil
@@ -10,6 +13,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
+import lerax_fx
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*ROOT.glob("lerax_fx/**/*.py"), *ROOT.glob("recipes/**/*.py")])
@@ -39,8 +44,92 @@ def test_there_is_nothing_else_at_the_top() -> None:
         ["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout.splitlines()
     top = {name.split("/")[0] for name in listed if not name.startswith(".")}
-    files = {"LICENSE", "README.md", "pyproject.toml"}
+    files = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "pyproject.toml"}
     assert top == {"docs", "lerax_fx", "recipes", "tests", "typings"} | files
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert importlib.metadata.version("lerax-fx") == project["version"]
+    assert lerax_fx.__version__ == project["version"]
+
+
+def package_of(module: str) -> str:
+    """The node of the import graph that a module belongs to."""
+    package = ".".join(module.split(".")[:2]).removeprefix("lerax_fx.")
+    # One package: `fx.replay` is a function, so that its own is private.
+    return {"_replay": "stages"}.get(package.split(".")[0], package.split(".")[0])
+
+
+def imported_modules(path: Path) -> set[str]:
+    """The modules of the package that a file imports, at its top or within a function."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "lerax_fx":
+            parts = {f"lerax_fx.{alias.name}" for alias in node.names}
+            found |= {part for part in parts if (ROOT / part.replace(".", "/")).is_dir()}
+            found |= {part for part in parts if (ROOT / f"{part.replace('.', '/')}.py").exists()}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return {module for module in found if module.split(".")[0] == "lerax_fx"}
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Which packages each one imports, without what follows from the others."""
+    graph: dict[str, set[str]] = {}
+    for path in SOURCES:
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        package = package_of(module.removesuffix(".__init__"))
+        imported = {package_of(other) for other in imported_modules(path)}
+        graph.setdefault(package, set()).update(imported - {package})
+    reached: dict[str, set[str]] = {}
+    for package in graphlib.TopologicalSorter(graph).static_order():  # raises for a cycle
+        direct = graph.get(package, set())
+        reached[package] = direct.union(*(reached[other] for other in direct))
+    return {
+        package: direct - set[str]().union(*(reached[other] for other in direct))
+        for package, direct in graph.items()
+    }
+
+
+def test_the_diagram_of_imports_is_what_is_imported() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    (diagram,) = re.findall(r"```mermaid\ngraph TD\n(.*?)```", text, flags=re.DOTALL)
+    drawn = [line.strip() for line in diagram.splitlines()]
+    arrows = [f"{a} --> {b}" for a, imported in import_graph().items() for b in imported]
+    assert drawn == sorted(arrows), "\n".join(["The diagram should be:", *sorted(arrows)])
+
+
+def test_ci_leaves_a_developers_environment_alone(tmp_path: Path) -> None:
+    # The script, with a Python that makes an environment of stubs: each prints its arguments.
+    if shutil.which("bash") is None:
+        pytest.skip("no bash")
+    stub = tmp_path / "python"
+    stub.write_text(
+        "#!/usr/bin/env bash\n"
+        'echo "$0 $*"\n'
+        '[[ "$1 $2" == "-m venv" ]] || exit 0\n'
+        'mkdir -p "$3/bin"\n'
+        'for tool in python python3 pip ruff pyright; do cp -f "$STUB" "$3/bin/$tool"; done\n'
+    )
+    stub.chmod(0o755)
+    for name in (".ci", ".venv/bin"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / ".venv/bin/own").touch()
+    shutil.copy(ROOT / ".ci/run", tmp_path / ".ci/run")
+    shutil.copy(ROOT / "README.md", tmp_path)
+    done = subprocess.run(
+        ["bash", str(tmp_path / ".ci/run")],
+        env={**os.environ, "PYTHON": str(stub), "STUB": str(stub)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert [path.name for path in tmp_path.glob(".venv/bin/*")] == ["own"]
+    assert ".ci/venv/bin/python -m pytest -q -n auto\n" in done.stdout
+    assert ".ci/venv/bin/python3 -m venv .ci/venv\n" in done.stdout
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -1,17 +1,18 @@
-"""Arguments and hyperparameters, checked with errors for people."""
+"""Checks of arguments and hyperparameters."""
 
 import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args, get_type_hints, is_typeddict
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
 from lerax_fx._core.schedules import as_schedule
-from lerax_fx.errors import HyperparameterError, format_error
+from lerax_fx.errors import HyperparameterError, WiringError, format_error
 from lerax_fx.typing import Interval
 
 P = ParamSpec("P")
@@ -31,7 +32,7 @@ else:
 
 
 def check_number(where: str, value: Any, interval: Interval, *, schedule: bool = False) -> Any:
-    """Check one hyperparameter and make a float of it, so that it is traced.
+    """Check one hyperparameter, and make it a float so that it is traced.
 
     The value of a tracer is not known: it passes. An array passes if all of it lies in the
     interval (a batch of hyperparameters, to be vmapped over).
@@ -64,6 +65,25 @@ def check_number(where: str, value: Any, interval: Interval, *, schedule: bool =
         )
     # An int would be structure, and every new value a new compilation.
     return float(value) if isinstance(value, int) else value
+
+
+def check_key(where: str, key: Any) -> Any:
+    """**Raises:** `WiringError` if `key` is not one random key, typed or raw."""
+    dtype, shape = getattr(key, "dtype", None), np.shape(key)
+    if dtype is not None:
+        if jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ():
+            return key
+        if dtype == np.uint32 and len(shape) == 1:
+            return key
+    got = f"an array of shape {shape}" if dtype is not None else f"{key!r:.80}"
+    raise WiringError(
+        format_error(
+            where,
+            wanted="one random key",
+            got=got,
+            fix="Pass jax.random.key(seed); for many, jax.vmap over jax.random.split(key, n).",
+        )
+    )
 
 
 def check_flag(where: str, value: Any) -> bool:
@@ -121,24 +141,62 @@ def declared_intervals(function: Callable[..., Any]) -> dict[str, Interval]:
     return intervals
 
 
+def keyword_names(function: Callable[..., Any]) -> list[str]:
+    """The names that a function takes arguments by, in order.
+
+    Where it ends in `**settings: Unpack[Settings]`, these are the keys of that `TypedDict`.
+    """
+    names: list[str] = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            names += [name for hint in get_args(parameter.annotation) for name in _keys(hint)]
+        elif parameter.kind is not parameter.VAR_POSITIONAL:
+            names.append(parameter.name)
+    return names
+
+
+def _keys(hint: Any) -> list[str]:
+    return list(hint.__annotations__) if is_typeddict(hint) else []
+
+
 @unchecked
 def suggest_keywords(function: Callable[P, R]) -> Callable[P, R]:
-    """Give a function an error for people where a keyword of it is misspelt.
+    """Raise errors for people where a keyword is misspelt, where what is keyword-only is passed by
+    position, and where `key` is no random key.
 
     Python's own says that the keyword is unexpected; this one says which was probably
-    meant. **Raises:** `HyperparameterError`.
+    meant. **Raises:** `HyperparameterError`, `WiringError`.
     """
-    known = list(inspect.signature(function).parameters)
-    # Recipes are all called `make`: there the module's name says which.
-    module = function.__module__
-    where = function.__name__ if module.startswith("lerax_fx") else f"{module}.make"
+    parameters = inspect.signature(function).parameters
+    known = keyword_names(function)
+    keywords = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+    positional = [name for name, p in parameters.items() if p.kind not in keywords]
+    # Every recipe has a `make`: the module's name says which.
+    module, name = function.__module__, function.__name__
+    where = name if module.startswith("lerax_fx") else f"{module}.{name}"
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         check_names(where, kwargs, known)
+        if len(args) > len(positional):
+            raise _too_many(where, len(args), known, positional)
+        if "key" in kwargs and kwargs["key"] is not parameters["key"].default:
+            check_key(f"{where}: key", kwargs["key"])
         return function(*args, **kwargs)
 
     return checked
+
+
+def _too_many(where: str, got: int, known: list[str], positional: list[str]) -> Exception:
+    written = [*positional, *(f"{name}=..." for name in known if name not in positional)]
+    return HyperparameterError(
+        format_error(
+            where,
+            wanted="keyword arguments" + (f" after {', '.join(positional)}" if positional else ""),
+            got=f"{got} positional",
+            fix=f"Write {where}({', '.join(written)}).",
+        )
+    )
 
 
 def bind_hyperparameters(

@@ -1,4 +1,4 @@
-"""Shapes and dtypes of PyTrees: in messages, in checks, and of leading axes."""
+"""Shapes, dtypes and leading axes of PyTrees."""
 
 from dataclasses import fields
 from typing import Any
@@ -15,6 +15,28 @@ def spec(tree: Tree) -> str:
     """Shapes and dtypes as a message writes them."""
     leaves = [f"{leaf.dtype}{list(leaf.shape)}" for leaf in jax.tree.leaves(tree)]
     return ", ".join(leaves) or "nothing"
+
+
+def written(value: Any) -> str:
+    """A hyperparameter as `describe` and formulas show it: its value, of a large array the shape,
+    of a small module its name and what is in it.
+    """
+    if isinstance(value, float):
+        return f"{value:g}"
+    if eqx.is_array(value):
+        return f"{value}" if value.shape == () else f"{value.dtype}{list(value.shape)}"
+    if isinstance(value, eqx.Module) and type(value).__str__ is object.__str__:
+        parts = {field.name: getattr(value, field.name) for field in fields(value)}
+        shown = int | float | str | eqx.Module
+        settings = {
+            name: part
+            for name, part in parts.items()
+            if isinstance(part, shown) or eqx.is_array(part)
+        }
+        # No comma, at which a long cell of a table is broken.
+        inside = " ".join(f"{name}={written(part)}" for name, part in settings.items())
+        return f"{type(value).__name__}({inside})"
+    return getattr(value, "__name__", None) or str(value)
 
 
 def first_difference(before: Tree, after: Tree) -> tuple[str, str, str] | None:

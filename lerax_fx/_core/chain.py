@@ -68,7 +68,7 @@ class ChainState:
 
 
 def _within(state: Tree) -> Tree:
-    """The chain's state in that of a wrapper."""
+    """The chain's state within that of a wrapper."""
     while not isinstance(state, ChainState) and hasattr(state, "inner"):
         state = state.inner
     return state
@@ -93,7 +93,7 @@ jax.tree_util.register_pytree_with_keys(ChainState, _flatten_with_keys, _unflatt
 
 @final
 class ChainDraws(eqx.Module):
-    """What the stages of a chain draw ahead, in order."""
+    """The random draws of a chain's stages that depend only on the key, in order."""
 
     stages: tuple[Tree, ...]
 
@@ -195,8 +195,8 @@ class Chain(Transform[In_contra, Out_co]):
 
 
 def stage_key(key: Key, name: str) -> Key:
-    """The key of a stage, by its name: putting a stage in or taking one out leaves those of the
-    others as they are.
+    """The key of a stage, folded in by its name: putting a stage in or taking one out leaves the
+    keys of the others as they are.
     """
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
@@ -204,7 +204,7 @@ def stage_key(key: Key, name: str) -> Key:
 def _shapes_after(
     stage: AnyTransform, place: Place, agent: Tree, state: Tree, data: Shapes, key: Key
 ) -> Shapes:
-    """The shapes of what a stage gives, worked out once, and only if asked for."""
+    """The shapes of a stage's output, traced once, and only if asked for."""
 
     def out(agent: Tree, state: Tree, data: Any, key: Key) -> Any:
         return run_stage(stage, place, agent, state, data, draw_stage(stage, place, key)).out
@@ -219,7 +219,7 @@ def _shapes_after(
 def unique_names(
     stages: tuple[AnyTransform, ...], labels: tuple[str | None, ...]
 ) -> tuple[str, ...]:
-    """A name for each stage: the label if one was given, else the stage's own.
+    """A unique name for each stage: the label if one was given, else the stage's own.
 
     A name that is taken gets a number: `gae`, `gae_2`, `gae_3`.
     """
@@ -484,7 +484,7 @@ def chain(
     **named: AnyTransform,
 ) -> Chain[A, Any]: ...
 def chain(*stages: Any, **named: Any) -> Any:
-    """Put transforms one after another: each gets what the one before it gives.
+    """Chain transforms: each gets what the one before it gives.
 
         algorithm = chain(rollout(env, ...), gae(), minibatch(...))
         algorithm = chain(rollout(env, ...), advantage=gae(), learn=minibatch(...))

@@ -1,4 +1,4 @@
-"""A table of an algorithm: its stages, what goes through them, their states."""
+"""A table of an algorithm: its stages, their data, states and hyperparameters."""
 
 import math
 from typing import Any, final
@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lerax_fx._core.arrays import written
 from lerax_fx._core.chain import as_chain
 from lerax_fx._core.hyperparameters import is_array
 from lerax_fx._core.lift import FunctionTransform
@@ -32,7 +33,7 @@ class Row(eqx.Module):
 
 
 def describe(algorithm: Transform[Any, Any], agent: Any) -> None:
-    """Print a table of an algorithm as it works on an agent.
+    """Print a table of an algorithm's stages.
 
     One row a stage, those within other stages indented under them: what it takes and gives,
     with types and leading shapes; the size of its state; and its hyperparameters. Nothing is
@@ -45,7 +46,7 @@ def describe(algorithm: Transform[Any, Any], agent: Any) -> None:
 
 
 def rows_of(algorithm: Transform[Any, Any], agent: Any) -> list[Row]:
-    """The rows of [`describe`][lerax_fx.describe], for programs."""
+    """The rows of [`describe`][lerax_fx.describe], as data."""
     algorithm = as_chain(algorithm, "describe: algorithm")
     check_starts("describe", algorithm)
     arrays, rest = eqx.partition(agent, is_array)
@@ -125,10 +126,10 @@ def _bytes(leaf: Any) -> int:
 def _settings(stage: Transform[Any, Any]) -> str:
     """Hyperparameters of a stage itself (not of what is within it), and its sizes."""
     if isinstance(stage, FunctionTransform):
-        return ", ".join(f"{k}={_short(v)}" for k, v in stage.hyperparameters.items())
+        return ", ".join(f"{k}={written(v)}" for k, v in stage.hyperparameters.items())
     fields = {field: getattr(stage, field) for field in stage.__dataclass_fields__}
     shown = {
-        field: _short(value)
+        field: written(value)
         for field, value in fields.items()
         if value is not None and not isinstance(value, Transform) and _is_setting(value)
     }
@@ -137,25 +138,3 @@ def _settings(stage: Transform[Any, Any]) -> str:
 
 def _is_setting(value: Any) -> bool:
     return isinstance(value, int | float | str | eqx.Module) or eqx.is_array(value)
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    if eqx.is_array(value):
-        return f"{value}" if value.shape == () else f"{value.dtype}{list(value.shape)}"
-    if isinstance(value, eqx.Module) and type(value).__str__ is object.__str__:
-        return _written(value)
-    return str(value)
-
-
-def _written(module: eqx.Module) -> str:
-    """A small module as one would make it: its name, and the numbers in it."""
-    numbers: dict[str, Any] = {}
-    for field in module.__dataclass_fields__:
-        part = getattr(module, field)
-        if isinstance(part, int | float | str | eqx.Module) or eqx.is_array(part):
-            numbers[field] = part
-    # No comma, at which a long cell is broken.
-    written = " ".join(f"{name}={_short(number)}" for name, number in numbers.items())
-    return f"{type(module).__name__}({written})"

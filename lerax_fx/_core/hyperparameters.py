@@ -1,4 +1,4 @@
-"""Which parts of an algorithm are numbers to be traced, and which are its structure.
+"""Hyperparameters (traced leaves) and structure (everything else) of an algorithm.
 
 An algorithm is a PyTree. Its floats and arrays are hyperparameters: they enter compiled code as
 arguments, so a new value costs no compilation, they can be vmapped over, and gradients reach
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 from jax.core import Tracer
@@ -19,7 +20,7 @@ from lerax_fx.errors import HyperparameterError, format_error
 
 
 class Constant:
-    """A leaf that belongs to the structure.
+    """A leaf that is part of the structure.
 
     Compared with its type, because `1 == True` and both are legal; by identity where the value
     cannot be hashed, which costs a compilation at worst.
@@ -41,7 +42,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Structure:
-    """Everything about a PyTree but the numbers in it: hashable, comparable.
+    """The structure of a PyTree, everything but its traced leaves: hashable and comparable.
 
     - `treedef`: JAX's; static fields are in it, and are compared with `==`.
     - `static_types`: the types of these, since `1 == True == 1.0`.
@@ -119,14 +120,12 @@ def _split(where: str, tree: Any, is_number: Callable[[Any], bool]) -> tuple[lis
     leaves, treedef = jax.tree.flatten(tree)
     numbers = [leaf for leaf in leaves if is_number(leaf)]
     constants = tuple(None if is_number(leaf) else Constant(leaf) for leaf in leaves)
-    structure = Structure(treedef, tuple(_static_types(treedef)), constants)
-    _require_hashable(where, structure)
-    return numbers, structure
+    return numbers, Structure(treedef, tuple(_static_types(where, treedef)), constants)
 
 
 def _as_float(number: Any) -> Any:
-    """One form for a float, a NumPy scalar and an array of shape `()`, so that they share a
-    program: the weakly typed float, which leaves the dtype of what it meets as it is.
+    """One form of a float, a NumPy scalar and an array of shape `()`, so that they share a program:
+    the weakly typed float.
     """
     if isinstance(number, Tracer | float) or np.shape(number) != ():
         return number
@@ -134,12 +133,14 @@ def _as_float(number: Any) -> Any:
     return float(number) if number.dtype in (np.float32, np.float64) else number
 
 
-def _static_types(treedef: Any) -> list[type]:
+def _static_types(where: str, treedef: Any) -> list[type]:
     """The types of the values in static fields, in order."""
     node = treedef.node_data()
     found = [] if node is None else _types_in(node[1])
+    if node is not None and issubclass(node[0], eqx.Module):
+        _require_hashable(f"{where}: {node[0].__name__}", node[1])
     for child in treedef.children():
-        found += _static_types(child)
+        found += _static_types(where, child)
     return found
 
 
@@ -168,9 +169,10 @@ def _hashable(value: Any) -> bool:
     return True
 
 
-def _require_hashable(where: str, structure: Structure) -> None:
+def _require_hashable(where: str, static: Any) -> None:
+    # JAX's own hash of a treedef leaves these out, and then fails where it compares arrays.
     try:
-        hash(structure.treedef)
+        hash(static)
     except TypeError as error:
         raise HyperparameterError(
             format_error(

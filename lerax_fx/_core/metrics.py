@@ -1,8 +1,8 @@
-"""Metrics of what did not happen: a skipped update, an episode that did not end.
+"""Metrics that were not measured: of a skipped update, of an episode that did not end.
 
-They are NaN for whoever reads them, but not any NaN: a loss that came out as NaN has to show in
-a mean over minibatches, of which what is absent is left out. As in R, whose `NA_real_` is a NaN
-of its own, the lowest bit tells them apart; arithmetic makes no such NaN.
+They are NaN with a bit pattern of their own: means over minibatches leave them out, while a loss
+that was computed as NaN stays in the mean. As R's `NA_real_`, they are marked by the lowest bit;
+arithmetic makes no such NaN.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from lerax_fx.typing import Metrics
 
 
 def absent(shape: tuple[int, ...], dtype: Any) -> Array:
-    """What a metric is that was not measured: a NaN of its own, or 0 for integers."""
+    """A metric that was not measured: a NaN with a bit pattern of its own, or 0 for integers."""
     if not jnp.issubdtype(dtype, jnp.floating):
         return jnp.zeros(shape, dtype)
     return jax.lax.bitcast_convert_type(jnp.full(shape, _bits(dtype)), dtype)
@@ -35,8 +35,8 @@ def _bits(dtype: Any) -> Any:
 
 
 def mean_over_time(metrics: Metrics) -> Metrics:
-    """The mean of each metric over its leading axis, what is absent left out: updates that were
-    skipped, episodes that did not end. NaN that was measured stays NaN.
+    """The mean of each metric over its leading axis, without what was not measured (updates that
+    were skipped, episodes that did not end). A NaN that was measured stays NaN.
 
     Integers are counters: of these the last value counts.
     """

@@ -1,5 +1,5 @@
-"""What a chain does around each of its stages: it names it, checks what it takes and gives,
-prefixes its metrics, evaluates its schedules, and records it for `describe`.
+"""The runner of a stage: checks its contract, prefixes its metrics, evaluates its schedules, and
+records it for `describe`.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ class ScheduledState(eqx.Module):
 
 @final
 class Place(eqx.Module):
-    """Where in its chain a stage stands.
+    """The place of a stage in its chain.
 
     - `position`, `count`: the first of `count` stages has position 0.
     - `name`: the stage's in the chain.
@@ -58,7 +58,7 @@ class Place(eqx.Module):
 
 @final
 class Record(eqx.Module):
-    """What `describe` shows of a stage: data and state in shapes alone."""
+    """What `describe` shows of a stage; data and state as shapes."""
 
     stage: AnyTransform
     data: Any
@@ -67,7 +67,7 @@ class Record(eqx.Module):
 
 
 def init_stage(stage: AnyTransform, place: Place, agent: Tree, data: Shapes, key: Key) -> Tree:
-    """The state of one stage of a chain, its Python numbers made arrays."""
+    """Initialise the state of one stage of a chain, with Python numbers as arrays."""
     with _within(place):
         state = jax.tree.map(_as_array, stage.init(agent, data, key))
         if has_schedules(stage):
@@ -76,7 +76,7 @@ def init_stage(stage: AnyTransform, place: Place, agent: Tree, data: Shapes, key
 
 
 def draw_stage(stage: AnyTransform, place: Place, key: Key) -> Tree:
-    """What one stage of a chain draws ahead."""
+    """The random draws of one stage of a chain that depend only on the key."""
     with _within(place):
         return stage.draw_ahead(key)
 
@@ -136,8 +136,8 @@ def _scheduled_update(stage: AnyTransform, agent: Tree, state: Tree, data: Any, 
 
 
 def safe_increment(count: Count, more: int) -> Count:
-    """`count + more`, or the largest number of the dtype where that would overflow: a counter
-    that wrapped would start every schedule again, from before its beginning.
+    """Increment a counter without overflow, as `optax.safe_increment` does: at most the largest
+    number of its dtype. A counter that wrapped around would restart every schedule.
     """
     largest = jnp.iinfo(count.dtype).max
     return jnp.minimum(count, largest - more) + more
@@ -145,8 +145,8 @@ def safe_increment(count: Count, more: int) -> Count:
 
 @contextlib.contextmanager
 def _within(place: Place) -> Generator[None]:
-    """Add the stage to the path, and say in which one an error arose; the error itself stays
-    what it is.
+    """Add the stage to the path, and a note of it to an error that is raised within; the error
+    itself stays what it is.
     """
     token = _path.set((*_path.get(), place.name))
     try:

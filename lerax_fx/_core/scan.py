@@ -20,7 +20,7 @@ def varying_axes(tree: Any) -> frozenset[str]:
 
 
 def vary_over(axes: frozenset[str], tree: T) -> T:
-    """The same, with every array and number varying over these axes, too."""
+    """Cast a PyTree to vary over these mesh axes as well."""
     if not axes:
         return tree
 
@@ -50,9 +50,9 @@ Carry: TypeAlias = tuple[Tree, Tree]
 def scan(
     body: Callable[[C, X], tuple[C, Y]], carry: C, xs: X, length: int | None = None
 ) -> tuple[C, Y]:
-    """`jax.lax.scan`, with everything in the carry that is no array (an agent's functions and
-    floats) held fixed. Under `jax.shard_map`, the carry varies over the axes that any of it or of
-    `xs` varies over.
+    """`jax.lax.scan` whose carry may hold leaves that are no arrays (an agent's functions and
+    floats): these are constants. Under `jax.shard_map`, the carry varies over the axes that any of
+    it or of `xs` varies over.
     """
     dynamic: Any
     fixed: Any
@@ -70,7 +70,8 @@ def scan(
 def conditional_update(
     due: Flag, run: Callable[[Carry], tuple[Carry, Metrics]], carry: Carry
 ) -> tuple[Carry, Metrics]:
-    """`run` if it is due, else the carry as it was, and metrics that stand for "not measured".
+    """Conditional update: `run` if it is due, else the carry unchanged and metrics that count as
+    not measured.
 
     What `run` only reads it closes over. What it is given and returns goes through a `lax.cond`,
     which copies: keep data out of it.

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import ScalarLike
 
+from lerax_fx._core.arrays import written
 from lerax_fx._core.transform import Transform
 from lerax_fx.errors import HyperparameterError, WiringError, format_error
 from lerax_fx.typing import Count, Scalar, Tree
@@ -41,14 +42,14 @@ class ScheduleOf(Schedule):
         return self.function(*self.args, **self.kwargs)(count)
 
     def __str__(self) -> str:
-        parts = [f"{value}" for value in self.args]
-        parts += [f"{name}={value}" for name, value in self.kwargs.items()]
+        parts = [written(value) for value in self.args]
+        parts += [f"{name}={written(value)}" for name, value in self.kwargs.items()]
         return f"{self.function.__name__}({' '.join(parts)})"
 
 
 @final
 class FixedSchedule(Schedule):
-    """A schedule as Optax makes it: its numbers are in a closure, and hence structure."""
+    """An Optax schedule: its numbers are in a closure, and hence structure."""
 
     function: optax.Schedule = eqx.field(static=True)
 
@@ -68,8 +69,8 @@ class ScaledSchedule(Schedule):
 
 
 class EvaluatesSchedules(eqx.Module):
-    """A module that evaluates the schedules in it itself, by a count other than the updates
-    of its stage: environment steps, gradient steps.
+    """A module that evaluates its own schedules, at another count than the updates of its stage:
+    environment steps, gradient steps.
     """
 
 
@@ -105,7 +106,7 @@ def schedule(function: Callable[..., optax.Schedule], *args: Any, **kwargs: Any)
 
 
 def as_schedule(value: Callable[..., Any]) -> Schedule:
-    """A schedule of ours, of any function of a count."""
+    """A function of a count as a [`Schedule`][]."""
     return value if isinstance(value, Schedule) else FixedSchedule(value)
 
 
@@ -117,7 +118,7 @@ def scaled(value: Any, factor: Any) -> Any:
 
 
 def value_at(where: str, value: ScalarOrSchedule, count: Count) -> Scalar:
-    """The number after so many updates or steps.
+    """The value of a number or a schedule after so many updates or steps.
 
     **Raises:** `WiringError` if a schedule gives something else than one number.
     """
@@ -139,13 +140,13 @@ def value_at(where: str, value: ScalarOrSchedule, count: Count) -> Scalar:
 
 
 def has_schedules(stage: Transform[Any, Any]) -> bool:
-    """Whether a stage itself (not one within it) has schedules among its hyperparameters."""
+    """Whether a stage, without those within it, has schedules among its hyperparameters."""
     leaves = jax.tree.leaves(stage, is_leaf=_stops_at(stage))
     return any(isinstance(leaf, Schedule) for leaf in leaves)
 
 
 def with_values(stage: M, count: Count) -> M:
-    """A stage with the values of its schedules in their places.
+    """A stage with its schedules evaluated.
 
     **Raises:** `WiringError` if a schedule gives something else than one number.
     """

@@ -20,7 +20,7 @@ Shapes: TypeAlias = Callable[[], Any]
 
 @final
 class Step(eqx.Module, Generic[Out_co]):
-    """What one `Transform.update` returns.
+    """What [`Transform.update`][lerax_fx.Transform] returns.
 
     - `agent`: the agent, changed or as it came.
     - `state`: the transform's next state, of the structure, shapes and dtypes that came.
@@ -63,8 +63,8 @@ class Transform(eqx.Module, Generic[In_contra, Out_co]):
         """One update: a pure function of its arguments."""
 
     def draw_ahead(self, key: Key) -> Tree:
-        """The random numbers of one update, as far as they depend only on the key: `update`
-        gets them in place of the key. By default the key itself.
+        """Random draws that depend only on the key: `update` gets them in place of the key. By
+        default the key itself.
 
         Optional, for speed: a loop calls it for several updates at once. Drawing is many small
         operations, for which XLA's CPU backend wakes threads; among those of an update that
@@ -127,5 +127,5 @@ class Identity(Transform[T, T]):
 
 
 def identity() -> Transform[T, T]:
-    """The transform that does nothing: `chain(a, identity())` acts as `chain(a)`."""
+    """The transform that does nothing: `chain(a, identity())` equals `chain(a)`."""
     return Identity()

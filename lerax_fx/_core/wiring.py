@@ -1,4 +1,4 @@
-"""The checks that make a wrong wiring fail early, and in words."""
+"""Checks that stages fit together, and the texts of their errors."""
 
 import inspect
 from types import NoneType
@@ -15,12 +15,12 @@ _SOURCES: dict[str, str] = {}
 
 
 def register_producer(type_name: str, stage: str) -> None:
-    """Tell the error messages which stage makes a type of data."""
+    """Register which stage produces a type of data, for error messages."""
     _SOURCES[type_name] = stage
 
 
 def type_name(kind: Any) -> str:
-    """A type as a message writes it."""
+    """The name of a type, for a message."""
     if kind is NoneType:
         return "no data"
     if kind is Any:
@@ -52,7 +52,7 @@ def _makes_transform(value: Any) -> bool:
 
 
 def check_neighbours(stages: tuple[Transform[Any, Any], ...], names: tuple[str, ...]) -> None:
-    """Check what can be known of a chain before it runs: the declared types.
+    """Check the declared types of neighbouring stages, before a chain runs.
 
     **Raises:** `WiringError` at the first stage that cannot take what comes before it.
     """
@@ -155,7 +155,7 @@ def _fits(given: Any, wanted: Any) -> bool:
 
 
 def describe_value(value: Any) -> str:
-    """A value as a message writes it: its type, and the name of a function."""
+    """The type of a value, and the name of a function, for a message."""
     if value is None:
         return "None"
     kind = type(value)

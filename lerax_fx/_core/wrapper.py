@@ -76,7 +76,7 @@ class Repeat(Wrapper[In_contra, Out_co]):
 
 
 def repeat(times: int, inner: Transform[In, Out]) -> Repeat[In, Out]:
-    """Run `inner` `times` times over the same data, the agent and its state going on.
+    """Run `inner` `times` times on the same data, carrying the agent and its state over.
 
     The output is the last one's; metrics are means over the repetitions.
     `repeat(1, a)` acts as `chain(a)`.
@@ -113,8 +113,12 @@ class Every(Wrapper[D, D]):
             step = self.inner.update(*carry, data, key)
             return (step.agent, step.state), step.metrics
 
-        due = state.updates % self.period == 0
-        (agent, inner), metrics = conditional_update(due, run, (agent, state.inner))
+        carry = agent, state.inner
+        if self.period == 1:
+            (agent, inner), metrics = run(carry)
+        else:
+            due = state.updates % self.period == 0
+            (agent, inner), metrics = conditional_update(due, run, carry)
         return Step(agent, EveryState((state.updates + 1) % self.period, inner), data, metrics)
 
 

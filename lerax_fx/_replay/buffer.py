@@ -1,4 +1,4 @@
-"""The replay buffer: a ring of steps, with observations stored once or twice."""
+"""The replay buffer: a ring buffer of steps, with each observation stored once or twice."""
 
 from dataclasses import replace
 from typing import Any, final
@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, UInt32
 
-from lerax_fx.data import Transitions
+from lerax_fx._core.arrays import common_axes
+from lerax_fx.data import Transitions, split_time
 from lerax_fx.typing import Count, Tree
 
 ObservationSlots = Int[Array, "environments *time"]
@@ -16,7 +17,7 @@ ObservationSlots = Int[Array, "environments *time"]
 
 @final
 class ObservationBuffer(eqx.Module):
-    """The last `size` observations of each of some environments, each in a ring of its own.
+    """Ring buffers of observations, one for each environment, with each observation stored once.
 
     A step's next observation is the one behind its own. What the following step saw is stored
     only if it is another: after a reset, or if anything came between. So nothing is taken for
@@ -35,7 +36,7 @@ class ObservationBuffer(eqx.Module):
 
     @staticmethod
     def empty(like: Tree, num_envs: int, size: int) -> "ObservationBuffer":
-        """Nothing yet, for observations like these (shapes will do), `(num_envs, time)`."""
+        """An empty buffer, for observations of these shapes, `(num_envs, time)`."""
 
         def room(leaf: Any) -> Array:
             return jnp.zeros((num_envs * size, *leaf.shape[2:]), leaf.dtype)
@@ -43,7 +44,8 @@ class ObservationBuffer(eqx.Module):
         return ObservationBuffer(jax.tree.map(room, like), jnp.zeros(num_envs, jnp.int32), size)
 
     def add(self, new: Transitions) -> tuple["ObservationBuffer", ObservationSlots]:
-        """With what steps `(num_envs, time)` saw and led to; and where they saw it.
+        """Add the observations of steps `(num_envs, time)` and their next ones; and the slots of
+        the former.
 
         At most `2 * time` observations of each environment are added, which `size` has to hold.
         """
@@ -70,12 +72,12 @@ class ObservationBuffer(eqx.Module):
         return ObservationBuffer(seen, last, self.size), slots % modulus
 
     def at(self, env: Int[Array, "*batch"], slots: Int[Array, "*batch"]) -> Tree:
-        """What was seen at slots of environments."""
+        """The observations in slots."""
         index = self._index(env, slots)
         return jax.tree.map(lambda x: x.at[index].get(mode="promise_in_bounds"), self.seen)
 
     def there(self, slots: Int[Array, "*batch environments"]) -> Bool[Array, "*batch environments"]:
-        """Whether slots hold what they held, and those behind them.
+        """Whether slots, and those behind them, were not overwritten since.
 
         Meaningless for a slot of which that was known to be false before the last `add`.
         """
@@ -86,7 +88,7 @@ class ObservationBuffer(eqx.Module):
 
 
 def _differ(one: Tree, other: Tree) -> Bool[Array, "environments time"]:
-    """Whether any number of each step does; NaN does from itself, which costs room alone."""
+    """Whether steps differ in any number; NaN differs from itself, which only costs memory."""
     differ = [
         jnp.any(a != b, axis=tuple(range(2, a.ndim)))
         for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
@@ -96,99 +98,103 @@ def _differ(one: Tree, other: Tree) -> Bool[Array, "environments time"]:
 
 @final
 class RingBuffer(eqx.Module):
-    """The last `rows` steps of each of `num_envs` environments, which step together.
+    """The last `rows` steps of each of `num_envs` environments, which step together: of any type of
+    data whose arrays begin with the axes `(environments, time)`.
 
     - `steps`: one axis of `rows * num_envs`: all environments' first step, their second, ...
     - `position`: the row to be written next, from 0 to `rows - 1`.
     - `filled`: how many rows were written. Neither number grows without end: a count of all rows
       that were ever written would overflow.
-    - `memories`: for recurrent agents, their hidden state before every `stride`-th row; the
-      steps of a rollout are so many rows, and windows begin where a rollout did.
+    - `trajectory_starts`: what has no time axis, of every `stride`-th row: the hidden state of a
+      recurrent agent before it. The steps of a rollout are so many rows, and windows begin where
+      one did.
     - `observations`: if they are kept once; `steps` then holds the slots of its own in place of
       `observation`, and no `next_observation`.
     - `kept`: how many rows, the newest ones, have all of theirs there; windows are drawn of these.
     """
 
-    steps: Transitions
+    steps: Tree
     position: Count
     filled: Count
     rows: int = eqx.field(static=True)
-    memories: Tree = None
+    num_envs: int = eqx.field(static=True)
+    trajectory_starts: Tree = None
     stride: int = eqx.field(static=True, default=1)
     observations: ObservationBuffer | None = None
     kept: Count | None = None
 
     @staticmethod
-    def empty(like: Transitions, rows: int, observations: int | None = None) -> "RingBuffer":
-        """Nothing yet, for transitions like these (shapes will do), `(num_envs, time)`.
+    def empty(like: Tree, rows: int, observations: int | None = None) -> "RingBuffer":
+        """Nothing yet, for data like this (shapes will do), `(num_envs, time)`.
 
         **Arguments:**
 
-        - `observations`: how many of each environment are kept, each once; at least as many as
-          twice the steps of a rollout. By default two of each step, which is always enough.
+        - `observations`: of `Transitions`, how many of each environment are kept, each once; at
+          least as many as twice the steps of a rollout. By default two of each step, which is
+          always enough.
         """
+        like, starts = split_time(like)
+        num_envs, num_steps = common_axes("replay: data", like, 2)
 
         def room(leaf: Any) -> Array:
-            return jnp.zeros((rows * leaf.shape[0], *leaf.shape[2:]), leaf.dtype)
+            return jnp.zeros((rows * num_envs, *leaf.shape[2:]), leaf.dtype)
 
-        # Two arrays: one and the same could not be donated twice.
-        position, filled = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
-        seen, kept, stored = None, None, like.without_memory
+        def room_of_starts(leaf: Any) -> Array:
+            return jnp.zeros((rows // num_steps * num_envs, *leaf.shape[1:]), leaf.dtype)
+
+        seen, kept = None, None
         if observations is not None:
-            seen = ObservationBuffer.empty(like.observation, like.reward.shape[0], observations)
-            slots = jax.ShapeDtypeStruct(like.reward.shape, jnp.int32)
-            kept, stored = jnp.zeros((), jnp.int32), _with_slots(stored, slots)
-        steps = jax.tree.map(room, stored)
-        if not jax.tree.leaves(like.memory):
-            return RingBuffer(steps, position, filled, rows, observations=seen, kept=kept)
-        stride = like.reward.shape[1]
-
-        def starts(leaf: Any) -> Array:
-            return jnp.zeros((rows // stride * leaf.shape[0], *leaf.shape[1:]), leaf.dtype)
-
-        memories = jax.tree.map(starts, like.memory)
-        return RingBuffer(steps, position, filled, rows, memories, stride, seen, kept)
-
-    @property
-    def num_envs(self) -> int:
-        return self.steps.reward.shape[0] // self.rows
+            seen = ObservationBuffer.empty(like.observation, num_envs, observations)
+            slots = jax.ShapeDtypeStruct((num_envs, num_steps), jnp.int32)
+            kept, like = jnp.zeros((), jnp.int32), _with_slots(like, slots)
+        return RingBuffer(
+            jax.tree.map(room, like),
+            # Two arrays: one and the same could not be donated twice.
+            jnp.zeros((), jnp.int32),
+            jnp.zeros((), jnp.int32),
+            rows,
+            num_envs,
+            jax.tree.map(room_of_starts, starts),
+            num_steps if jax.tree.leaves(starts) else 1,
+            seen,
+            kept,
+        )
 
     @property
     def stored(self) -> Count:
-        """How many rows can be drawn, the newest ones."""
+        """How many rows can be sampled, the newest ones."""
         return self.filled if self.kept is None else self.kept
 
-    def add(self, new: Transitions) -> "RingBuffer":
+    def add(self, new: Tree) -> "RingBuffer":
         """With the steps `(num_envs, time)` written; `time` divides `rows`."""
-        count = new.reward.shape[1]
-        start = self.position * self.num_envs
+        new, new_starts = split_time(new)
+        count = common_axes("replay: data", new, 2)[1]
+        place = self.position * self.num_envs
+        place_of_start = self.position // self.stride * self.num_envs
 
         def write(old: Array, leaf: Array) -> Array:
             rows = jax.lax.collapse(jnp.swapaxes(leaf, 0, 1), 0, 2)
-            return jax.lax.dynamic_update_slice_in_dim(old, rows, start, axis=0)
+            return jax.lax.dynamic_update_slice_in_dim(old, rows, place, axis=0)
 
-        observations, stored = self.observations, new.without_memory
+        def write_start(old: Array, leaf: Array) -> Array:
+            return jax.lax.dynamic_update_slice_in_dim(old, leaf, place_of_start, axis=0)
+
+        observations = self.observations
         if observations is not None:
             observations, slots = observations.add(new)
-            stored = _with_slots(stored, slots)
-        steps = jax.tree.map(write, self.steps, stored)
-        memories = self.memories
-        if jax.tree.leaves(memories):
-            place = self.position // self.stride * self.num_envs
-
-            def write_memory(old: Array, leaf: Array) -> Array:
-                return jax.lax.dynamic_update_slice_in_dim(old, leaf, place, axis=0)
-
-            memories = jax.tree.map(write_memory, memories, new.memory)
-        position = (self.position + count) % self.rows
-        filled = jnp.minimum(self.filled + count, self.rows)
-        ring = RingBuffer(
-            steps, position, filled, self.rows, memories, self.stride, observations, self.kept
+            new = _with_slots(new, slots)
+        ring = replace(
+            self,
+            steps=jax.tree.map(write, self.steps, new),
+            trajectory_starts=jax.tree.map(write_start, self.trajectory_starts, new_starts),
+            position=(self.position + count) % self.rows,
+            filled=jnp.minimum(self.filled + count, self.rows),
+            observations=observations,
         )
         return ring if observations is None else ring._drop_overwritten(observations, count)
 
     def _drop_overwritten(self, observations: ObservationBuffer, count: int) -> "RingBuffer":
-        """Without the rows an observation of which was written over by the last `count` rows."""
+        """Drop the rows of which an observation was overwritten by the last `count` rows."""
         rows = jnp.minimum(self.stored + count, self.rows)
         # Each row has one of each environment at least, so no more are gone than were added.
         age = rows - 1 - jnp.arange(min(2 * count, self.rows))
@@ -198,7 +204,7 @@ class RingBuffer(eqx.Module):
         return replace(self, kept=rows // self.stride * self.stride)
 
     def starts(self, bits: UInt32[Array, "*shape"], length: int) -> Int[Array, "*shape"]:
-        """Places where windows of `length` steps of one environment begin, each as likely, by
+        """Uniformly random places where windows of `length` steps of one environment begin, from
         random bits.
 
         Meaningless while fewer than `length` rows are stored.
@@ -213,7 +219,9 @@ class RingBuffer(eqx.Module):
         return first % (self.rows * self.num_envs)
 
     def begins_window(self, age: Int[Array, "*ages"], length: int) -> Bool[Array, "*ages"]:
-        """Whether a row, the newest of age 0, is there and as many after it as a window takes."""
+        """Whether a window begins at a row, the newest of age 0: whether it and the rows after it
+        are stored.
+        """
         begins = (age >= length - 1) & (age < self.stored)
         return begins & ((self.position - 1 - age) % self.stride == 0)
 
@@ -237,13 +245,18 @@ class RingBuffer(eqx.Module):
         later = jnp.arange(length) * self.num_envs
         return (first[..., None] + later) % (self.rows * self.num_envs)
 
-    def memory_before(self, first: Int[Array, "*batch"]) -> Tree:
-        """The hidden state at the start of windows."""
+    def sample(self, first: Int[Array, "*batch"], length: int) -> Tree:
+        """Windows of `length` steps of one environment, which begin at `first`: data of the type
+        that was added, `(*batch, length)`.
+        """
         row, env = jnp.divmod(first, self.num_envs)
         index = row // self.stride * self.num_envs + env
-        return jax.tree.map(lambda x: x.at[index].get(mode="promise_in_bounds"), self.memories)
+        starts = jax.tree.map(
+            lambda x: x.at[index].get(mode="promise_in_bounds"), self.trajectory_starts
+        )
+        return eqx.combine(self.take(self.windows(first, length)), starts)
 
-    def take(self, index: Int[Array, "..."]) -> Transitions:
+    def take(self, index: Int[Array, "..."]) -> Tree:
         """The steps at places."""
         steps = jax.tree.map(lambda x: x.at[index].get(mode="promise_in_bounds"), self.steps)
         if self.observations is None:
@@ -254,6 +267,6 @@ class RingBuffer(eqx.Module):
 
 
 def _with_slots(steps: Transitions, slots: Any) -> Transitions:
-    """Steps whose observations are kept elsewhere."""
+    """Steps with slots in place of observations."""
     # Not made anew, for they may hold shapes instead of arrays.
     return eqx.tree_at(lambda s: (s.observation, s.next_observation), steps, (slots, None))

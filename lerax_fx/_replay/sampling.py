@@ -22,8 +22,8 @@ _CHILDREN = 8
 
 @final
 class SumTree(eqx.Module):
-    """Numbers of at least 0, with their sums: `levels[0]` holds them, each level after it the
-    sums of the groups of the one before, the last the sum of all.
+    """A sum tree: `levels[0]` holds numbers of at least 0, each level after it the sums of the
+    groups of the one before, the last the sum of all.
 
     Schaul et al. 2016, "Prioritized Experience Replay", appendix B.2.1, with wider nodes: a
     few operations on all drawn places at once, instead of many.
@@ -33,7 +33,7 @@ class SumTree(eqx.Module):
 
     @staticmethod
     def empty(size: int) -> "SumTree":
-        """Zeros, for places from 0 to `size - 1`."""
+        """A tree of zeros, for indices from 0 to `size - 1`."""
         levels: list[Array] = []
         while size > 1:
             groups = -(-size // _CHILDREN)
@@ -47,11 +47,11 @@ class SumTree(eqx.Module):
         return self.levels[-1][0]
 
     def at(self, index: Int[Array, "*places"]) -> Float[Array, "*places"]:
-        """The numbers at places."""
+        """The numbers at indices."""
         return self.levels[0].at[index].get(mode="promise_in_bounds")
 
     def set(self, index: Int[Array, " places"], numbers: Float[Array, " places"]) -> "SumTree":
-        """With numbers changed; where a place comes more than once, all must be the same."""
+        """Set numbers; where an index comes more than once, all must be the same."""
         levels = [self.levels[0].at[index].set(numbers, mode="promise_in_bounds")]
         for level in self.levels[1:]:
             index = index // _CHILDREN
@@ -61,12 +61,12 @@ class SumTree(eqx.Module):
         return SumTree(tuple(levels))
 
     def draw(self, key: Key, number: int) -> Int[Array, " number"]:
-        """Places, independently, each with the probability `at(place) / total`.
+        """Sample indices, independently, each with probability `at(index) / total`.
 
         Place 0 if all numbers are 0.
         """
-        # A random number for each level: one for all of them would be too coarse to tell
-        # apart the places of a large tree.
+        # A random number for each level: one for all of them would be too coarse for
+        # the places of a large tree.
         drawn = 1 - jax.random.uniform(key, (len(self.levels) - 1, number))
         index = jnp.zeros(number, jnp.int32)
         for level, fraction in zip(self.levels[-2::-1], drawn, strict=True):
@@ -80,7 +80,9 @@ def _children(level: Float[Array, " numbers"], index: Int[Array, " groups"]) -> 
 
 
 def _choose(numbers: Float[Array, " children"], fraction: Scalar) -> Int[Array, ""]:
-    """The first whose cumulative sum reaches a fraction, in (0, 1], of the whole."""
+    """Inverse transform sampling: the first index whose cumulative sum reaches a fraction, in (0,
+    1], of the total.
+    """
     # Rounded, a sum may reach at a 0 what it missed before; a 0 must never be chosen.
     sums = jnp.where(numbers > 0, jnp.cumsum(numbers), 0.0)
     return jnp.argmax(sums >= fraction * sums.max())
@@ -99,20 +101,20 @@ class SampledWindows(eqx.Module):
 
 
 class AbstractSampling(EvaluatesSchedules):
-    """How windows are sampled from a replay buffer, with the state that this takes."""
+    """A sampling scheme of a replay buffer, and its state."""
 
     @property
     def wants_priorities(self) -> bool:
-        """Whether the inner transform has to report the metric `priority`."""
+        """Whether the stage within has to give data with a `priority`."""
         return False
 
     @abc.abstractmethod
     def init(self, ring: RingBuffer) -> Tree:
-        """The state for an empty ring."""
+        """The state for an empty buffer."""
 
     @abc.abstractmethod
     def added(self, state: Tree, ring: RingBuffer, count: int, length: int) -> Tree:
-        """The state after the newest `count` rows of a ring were added; windows have `length`."""
+        """The state after the newest `count` rows of a buffer were added; windows have `length`."""
 
     def draw_ahead(self, key: Key, shape: tuple[int, int]) -> Tree:
         """The random draws of `draw` that depend only on the key; by default the
@@ -125,7 +127,7 @@ class AbstractSampling(EvaluatesSchedules):
     def draw(
         self, state: Tree, ring: RingBuffer, length: int, ahead: Tree, shape: tuple[int, int]
     ) -> SampledWindows:
-        """Windows for so many updates, of so many each; meaningless while none is there.
+        """Sample windows, for so many updates and so many each; meaningless while there is none.
 
         `ahead` is what `draw_ahead` gave.
         """
@@ -134,7 +136,7 @@ class AbstractSampling(EvaluatesSchedules):
     def update_priorities(
         self, state: Tree, first: Int[Array, "updates batch"], priority: Tree
     ) -> Tree:
-        """The state after the windows that were drawn got new priorities; NaN for none."""
+        """The state after the sampled windows got new priorities; NaN for none."""
 
 
 @final
@@ -260,12 +262,13 @@ def prioritized(
 
     Schaul et al. 2016, "Prioritized Experience Replay", eq. 1 and sections 3.3 and 3.4:
     proportional prioritisation. Windows are drawn independently, with replacement; the
-    largest weight is that of the batch. A window that was never drawn has the largest
-    priority of all so far, at first 1.
+    largest weight is that of the batch. A window that was never sampled has the
+    largest priority so far, at first 1.
 
-    Weights come with [`Transitions`][lerax_fx.data.Transitions]; losses that take them report
-    new priorities, as the metric `priority`, of shape `(batch_size,)`, and so can a stage of
-    one's own. [`q_loss`][lerax_fx.q_loss] reports the absolute temporal difference,
+    Importance weights come with [`Transitions`][lerax_fx.data.Transitions]; new priorities are the
+    `priority` of the data that the stage within gives, of shape `(batch_size,)`, which
+    [`minimize`][lerax_fx.minimize] sets from the loss, and so can a stage of one's own. That of
+    [`q_loss`][lerax_fx.q_loss] is the absolute temporal difference, of
     [`c51_loss`][lerax_fx.c51_loss] the Kullback-Leibler divergence (Hessel et
     al. 2018, "Rainbow"), [`quantile_regression_loss`][lerax_fx.quantile_regression_loss] the loss.
     Where that is not finite, the old priority stays. All batches of one update are drawn before it.
@@ -273,9 +276,9 @@ def prioritized(
     **Arguments:**
 
     - `exponent`: in [0, 1]; 0 for uniform sampling.
-    - `importance`: in [0, 1], or an Optax schedule over the environment steps that were
-      remembered; 1 corrects for the sampling in full.
-    - `epsilon`: finite and above 0, so that nothing is left out for good.
+    - `importance`: in [0, 1], or a schedule over the environment steps that were
+      stored; 1 corrects for the sampling in full.
+    - `epsilon`: finite and above 0, so that every window can be sampled.
 
     **Raises:** `HyperparameterError` for a number outside of these.
     """

@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import replace
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import equinox as eqx
 import jax
@@ -14,15 +14,16 @@ from lerax_fx._core.chain import as_chain
 from lerax_fx._core.metrics import mean_over_time
 from lerax_fx._core.scan import Carry, conditional_update, scan
 from lerax_fx._core.transform import Shapes, Step, Transform
-from lerax_fx._core.wiring import check_inner
 from lerax_fx._core.wrapper import Wrapper
 from lerax_fx._replay.buffer import RingBuffer
 from lerax_fx._replay.sampling import AbstractSampling, SampledWindows, uniform
 from lerax_fx.agents.unroll import check_has_memory
-from lerax_fx.data import Rollout, Transitions
+from lerax_fx.data import Rollout, Transitions, split_time
 from lerax_fx.errors import HyperparameterError, WiringError, format_error
-from lerax_fx.stages.minibatches import check_whole_trajectories
+from lerax_fx.stages.batches import check_whole_trajectories
 from lerax_fx.typing import Key, Metrics, Tree
+
+D = TypeVar("D")
 
 _PRIORITY = "priority"
 _AROUND = "Put minibatch within replay, not around it."
@@ -30,7 +31,7 @@ _AROUND = "Put minibatch within replay, not around it."
 
 @final
 class ReplayState(eqx.Module):
-    """The replay buffer, the inner transform's state, and the state of the sampling."""
+    """The replay buffer, the state of the stage within, and the state of the sampling."""
 
     ring: RingBuffer
     inner: Tree
@@ -39,8 +40,8 @@ class ReplayState(eqx.Module):
 
 @final
 class ReplayAhead(eqx.Module):
-    """Random draws that depend only on the key: which windows are drawn, and what the inner
-    transform draws, of each of its updates.
+    """Random draws that depend only on the key: of the sampling, and of the stage within for each
+    of its updates.
     """
 
     sample: Tree
@@ -48,7 +49,7 @@ class ReplayAhead(eqx.Module):
 
 
 @final
-class Replay(Wrapper[Rollout, Rollout]):
+class Replay(Wrapper[D, D]):
     """See [`replay`][lerax_fx.replay]."""
 
     capacity: int = eqx.field(static=True)
@@ -60,15 +61,21 @@ class Replay(Wrapper[Rollout, Rollout]):
     observations: int | None = eqx.field(static=True, default=None)
     memory: bool = eqx.field(static=True, default=True)
 
+    @property
+    def types(self) -> tuple[Any, Any]:
+        wanted = self.inner.types[0]
+        wanted = Rollout if wanted is Transitions else wanted
+        return wanted, wanted
+
     def init(self, agent: Tree, data: Shapes, key: Key) -> ReplayState:
         check_whole_trajectories("replay", _AROUND)
-        like = jax.eval_shape(self._steps, data())
-        axes = common_axes("replay: data", like.without_memory, 2)
+        like = jax.eval_shape(self._stored, data())
+        axes = common_axes("replay: data", split_time(like)[0], 2)
         ring = RingBuffer.empty(like, self._rows(*axes), self._observations(like, *axes))
         self._check_length(ring.stride)
         sampling = self.sampling.init(ring)
 
-        def batch() -> Transitions:
+        def batch() -> Tree:
             return jax.eval_shape(self._batch, ring, sampling, key)
 
         return ReplayState(ring, self.inner.init(agent, batch, key), sampling)
@@ -79,13 +86,13 @@ class Replay(Wrapper[Rollout, Rollout]):
         sample = self.sampling.draw_ahead(sample_key, (self.updates_per_step, self.batch_size))
         return ReplayAhead(sample, jax.vmap(self.inner.draw_ahead)(keys))
 
-    def update(
-        self, agent: Tree, state: ReplayState, data: Rollout, key: Key | ReplayAhead
-    ) -> Step[Rollout]:
+    def update(self, agent: Tree, state: ReplayState, data: D, key: Key | ReplayAhead) -> Step[D]:
         check_whole_trajectories("replay", _AROUND)
         ahead = key if isinstance(key, ReplayAhead) else self.draw_ahead(key)
-        ring = state.ring.add(self._steps(data))
-        count = data.reward.shape[1]
+        stored = self._stored(data)
+        self._check_buffer(state.ring, stored)
+        ring = state.ring.add(stored)
+        count = common_axes("replay: data", split_time(stored)[0], 2)[1]
         sampling = self.sampling.added(state.sampling, ring, count, self.length)
         # Drawn outside of the cond, which would copy the ring; priorities, as well, come out
         # of it and are written down behind it.
@@ -114,22 +121,49 @@ class Replay(Wrapper[Rollout, Rollout]):
             metrics = {**metrics, "stored": ring.stored * ring.num_envs}
         return Step(agent, ReplayState(ring, inner, sampling), data, metrics)
 
-    def _steps(self, data: Rollout) -> Transitions:
-        steps = Transitions.of(data)
-        return steps if self.memory else steps.without_memory
+    def _stored(self, data: Any) -> Any:
+        """What is stored of the data: of a rollout its transitions, unless `inner` wants it all."""
+        if isinstance(data, Rollout) and self.inner.types[0] is not Rollout:
+            data = Transitions.of(data)
+        return data if self.memory else split_time(data)[0]
 
-    def _batch(self, ring: RingBuffer, sampling: Tree, key: Key) -> Transitions:
+    def _check_buffer(self, ring: RingBuffer, data: Tree) -> None:
+        """**Raises:** `WiringError` for a state of a replay buffer of another size."""
+        axes = common_axes("replay: data", split_time(data)[0], 2)
+        wanted, got = (self._rows(*axes), axes[0]), (ring.rows, ring.num_envs)
+        if wanted != got:
+            raise WiringError(
+                format_error(
+                    "replay: state",
+                    wanted=f"a buffer of {wanted[0]} steps of {wanted[1]} environments",
+                    got=f"one of {got[0]} steps of {got[1]}",
+                    fix="Go on with a state of the same algorithm.",
+                )
+            )
+
+    def _batch(self, ring: RingBuffer, sampling: Tree, key: Key) -> Tree:
         """What the inner transform gets."""
         shape = 1, self.batch_size
         ahead = self.sampling.draw_ahead(key, shape)
         drawn = self.sampling.draw(sampling, ring, self.length, ahead, shape)
         return jax.tree.map(lambda x: x[0], self._windows(ring, drawn))
 
-    def _windows(self, ring: RingBuffer, drawn: SampledWindows) -> Transitions:
+    def _windows(self, ring: RingBuffer, drawn: SampledWindows) -> Any:
         """What was drawn, `(updates, batch, length)`."""
-        steps = ring.take(ring.windows(drawn.first, self.length))
-        memory = ring.memory_before(drawn.first)
-        return dataclasses.replace(steps, weight=drawn.weight, memory=memory)
+        windows = ring.sample(drawn.first, self.length)
+        if drawn.weight is None:
+            return windows
+        if not hasattr(windows, "weight"):
+            raise WiringError(
+                format_error(
+                    "replay: sampling",
+                    wanted="data with a field `weight`, for the importance weights",
+                    got=f"a {type(windows).__name__}",
+                    fix="Add a field `weight: Array | None = None` to the type, or draw with "
+                    "sampling=fx.uniform().",
+                )
+            )
+        return dataclasses.replace(windows, weight=drawn.weight)
 
     def _priority(self, out: Any) -> Metrics:
         """The new priority of each window, if the sampling wants them.
@@ -165,7 +199,7 @@ class Replay(Wrapper[Rollout, Rollout]):
             )
 
     def _rows(self, num_envs: int, num_steps: int) -> int:
-        """As many as the capacity holds whole rollouts of."""
+        """The number of rows: as many whole rollouts as the capacity holds."""
         rows = self.capacity // (num_envs * num_steps) * num_steps
         if rows < self.length:
             raise HyperparameterError(
@@ -179,7 +213,7 @@ class Replay(Wrapper[Rollout, Rollout]):
             )
         return rows
 
-    def _observations(self, like: Transitions, num_envs: int, num_steps: int) -> int | None:
+    def _observations(self, like: Any, num_envs: int, num_steps: int) -> int | None:
         """Of each environment, if they are looked up."""
         if self.observations is None:
             return None
@@ -203,7 +237,7 @@ class Replay(Wrapper[Rollout, Rollout]):
 
 @suggest_keywords
 def replay(
-    inner: Transform[Transitions, Any],
+    inner: Transform[Any, Any],
     *,
     capacity: int,
     batch_size: int,
@@ -213,19 +247,22 @@ def replay(
     sampling: AbstractSampling | None = None,
     observations: int | None = None,
     memory: bool = True,
-) -> Replay:
+) -> Replay[Any]:
     """Experience replay: store what comes in a replay buffer, and update `inner` on samples of it.
 
     Lin 1992, "Self-Improving Reactive Agents Based on Reinforcement Learning, Planning and
     Teaching"; Mnih et al. 2015, "Human-level control through deep reinforcement learning".
-    Windows are drawn with replacement. The data is given on unchanged.
+    Windows are drawn with replacement. The data is given on unchanged: a rollout, or any PyTree
+    whose arrays begin with the axes `(environments, time)`, but for fields called `memory`,
+    `weight` and `priority`, which have no time axis.
 
     **Arguments:**
 
     - `capacity`: the size of the replay buffer in steps, of all environments; rounded down to whole
       rollouts. The newest take the place of the oldest.
-    - `batch_size`: how many windows `inner` gets at once:
-      [`Transitions`][lerax_fx.data.Transitions] of `(batch_size, length)`.
+    - `batch_size`: how many windows `inner` gets at once, `(batch_size, length)`: of a rollout
+      [`Transitions`][lerax_fx.data.Transitions], unless `inner` wants a `Rollout`; of other data
+      its own type.
     - `warmup`: how many steps must be there before `inner` is run, by default `batch_size`;
       and a whole window.
     - `updates_per_step`: how often it is run in each update.
@@ -238,8 +275,8 @@ def replay(
       own and the next one. Given a number, each is kept once, which is half the memory where
       they are large: `T` steps of an episode have `T + 1`. A tenth more than `capacity` is
       enough for episodes of ten steps or more. Where they are so short that it is not, the
-      oldest steps are forgotten early, of all environments alike: what is drawn is always
-      right, and each stored window as likely as it would be.
+      oldest steps are dropped early, of all environments alike: samples are always right, and
+      uniform over the stored windows.
 
     - `memory`: whether the agent's hidden state is stored with the steps. Without, windows begin
       anywhere and may have any length: for training what is not recurrent, such as a model.
@@ -249,12 +286,11 @@ def replay(
 
     **Raises:** `HyperparameterError` for a count below 1, a warmup larger than the capacity,
     a batch larger than the warmup, `observations` that are no more than the capacity, or, when
-    traced, a capacity or `observations` too small for a rollout; `WiringError` if `inner` wants
-    other data than transitions, or, when traced, if it does not report the priorities that the
-    sampling wants, or if next observations to be looked up are of other shapes or types.
+    traced, a capacity or `observations` too small for a rollout; `WiringError`, when traced, if
+    `inner` does not set the priorities that the sampling wants, or if next observations to be
+    looked up are of other shapes or types.
     """
     inner = as_chain(inner, "replay: inner")
-    check_inner("replay", inner, Transitions)
     capacity = check_count("replay: capacity", capacity)
     batch_size = check_count("replay: batch_size", batch_size)
     if warmup is None:
@@ -284,7 +320,7 @@ def _checked_sampling(sampling: Any) -> AbstractSampling:
     raise WiringError(
         format_error(
             "replay: sampling",
-            wanted="a way to draw windows",
+            wanted="a sampling scheme",
             got=f"{sampling!r}",
             fix="Pass fx.uniform() or fx.prioritized().",
         )
@@ -307,7 +343,16 @@ def _checked_observations(observations: Any, capacity: int) -> int | None:
     )
 
 
-def _check_alike(like: Transitions) -> None:
+def _check_alike(like: Any) -> None:
+    if not isinstance(like, Transitions):
+        raise WiringError(
+            format_error(
+                "replay: observations",
+                wanted="transitions, whose next observations are looked up",
+                got=f"a {type(like).__name__}",
+                fix="Leave observations out.",
+            )
+        )
     shapes = [
         jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
         for tree in (like.observation, like.next_observation)
@@ -380,10 +425,9 @@ def burn_in(steps: int) -> BurnIn:
         replay(chain(burn_in(20), td_target(...), minimize(...)), length=60, ...)
 
     Kapturowski et al. 2019, "Recurrent Experience Replay in Distributed Reinforcement
-    Learning" (R2D2), section 3: what an agent remembered when it acted is not what it would
-    remember now; after a few steps it nearly is. The agent as it is makes the memory, for its
-    target network as well; no gradient goes through it. The steps are then gone from the
-    window.
+    Learning" (R2D2), section 3: the stored hidden state is stale; after a few steps of unrolling
+    it is nearly the one of the current parameters. Target networks get the online network's
+    hidden state; no gradient goes through it. The steps are then removed from the window.
 
     **Raises:** `HyperparameterError` if `steps` is not an int of at least 1; `WiringError`, when
     traced, for windows that are not longer, or without memory.

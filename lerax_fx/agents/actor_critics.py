@@ -1,4 +1,4 @@
-"""Actor-critic agents with a state value, feedforward and recurrent, and their constructors."""
+"""Actor-critics, feedforward and recurrent, and their constructors."""
 
 import difflib
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from typing import Any, Final, final
 import jax
 from jaxtyping import Array, Bool, Float
 
-from lerax_fx._core.arguments import check_count
+from lerax_fx._core.arguments import check_count, suggest_keywords
 from lerax_fx.agents.encoding import (
     ACTOR_GAIN,
     CRITIC_GAIN,
@@ -38,7 +38,7 @@ from lerax_fx.typing import Key, Tree
 
 @final
 class FeedforwardActorCritic(AbstractFeedforward):
-    """Two networks on top of what they share, if they share anything.
+    """A feedforward actor-critic, with a shared torso or without.
 
     - `encoding`: of observations as floats.
     - `torso`: a module from the encoded observation to features, or None.
@@ -62,7 +62,8 @@ class FeedforwardActorCritic(AbstractFeedforward):
 
 @final
 class RecurrentActorCritic(AbstractActorCritic):
-    """Features of the observation go through a GRU; actor and critic see its hidden state.
+    """A recurrent actor-critic: a GRU on features of the observation, with actor and critic on its
+    hidden state.
 
     - `encoding`: of observations as floats.
     - `torso`: a module from the encoded observation to features.
@@ -111,6 +112,7 @@ class RecurrentActorCritic(AbstractActorCritic):
 _MEMORIES: Final = ("gru",)
 
 
+@suggest_keywords
 def mlp_actor_critic(
     env: Any,
     *,
@@ -121,7 +123,7 @@ def mlp_actor_critic(
     squash: bool = False,
     log_std: float = 0.0,
 ) -> FeedforwardActorCritic:
-    """Two multilayer perceptrons, one for the policy and one for the value.
+    """An actor-critic of two multilayer perceptrons, for policy and value.
 
     With the defaults, PPO's networks of Schulman et al. 2017, "Proximal Policy Optimization
     Algorithms", section 6.1, initialised as Huang et al. 2022 found it was done.
@@ -132,9 +134,9 @@ def mlp_actor_critic(
       `(observation_space, action_space)`.
     - `width`, `depth`: the size and the number of the hidden layers.
     - `activation`: `"tanh"`, `"relu"`, ... or an elementwise function.
-    - `squash`: for real-valued actions, whether they are squashed to the space's bounds;
+    - `squash`: for continuous actions, whether they are squashed to the space's bounds;
       if not, they are Gaussian, and may leave it.
-    - `log_std`: for real-valued actions, what the log of their standard deviation starts at.
+    - `log_std`: for continuous actions, the initial log standard deviation.
 
     **Raises:** `WiringError` for a space that it has no network or no policy for;
     `HyperparameterError` for an unknown activation or a size below 1.
@@ -159,6 +161,7 @@ def mlp_actor_critic(
     )
 
 
+@suggest_keywords
 def cnn_actor_critic(
     env: Any,
     *,
@@ -171,7 +174,7 @@ def cnn_actor_critic(
     squash: bool = False,
     log_std: float = 0.0,
 ) -> FeedforwardActorCritic:
-    """A convolutional network for images, with a linear policy and value on top.
+    """An actor-critic for images: a convolutional torso, with a linear policy and value on top.
 
     With the defaults, the network of Young & Tian 2019, "MinAtar", section 4.
 
@@ -216,6 +219,7 @@ def cnn_actor_critic(
     return FeedforwardActorCritic(encoding, torso, actor, critic, policy)
 
 
+@suggest_keywords
 def gru_actor_critic(
     env: Any,
     *,
@@ -226,7 +230,8 @@ def gru_actor_critic(
     squash: bool = False,
     log_std: float = 0.0,
 ) -> RecurrentActorCritic:
-    """An encoder, a gated recurrent unit, and a linear policy and value on its memory.
+    """A recurrent actor-critic: an encoder, a GRU, and a linear policy and value on its hidden
+    state.
 
     The encoder is a multilayer perceptron; for images, a convolutional network.
 
@@ -254,6 +259,7 @@ def gru_actor_critic(
     )
 
 
+@suggest_keywords
 def actor_critic(
     env: Any,
     *,
@@ -264,8 +270,8 @@ def actor_critic(
     squash: bool = False,
     log_std: float = 0.0,
 ) -> FeedforwardActorCritic | RecurrentActorCritic:
-    """The usual agent for an environment: convolutional for images (a Box of three axes),
-    else a multilayer perceptron; with a memory if one is asked for.
+    """The default actor-critic for an environment: convolutional for images (a `Box` of three
+    axes), else a multilayer perceptron; recurrent if asked for.
 
     **Arguments:**
 

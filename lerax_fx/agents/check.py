@@ -1,4 +1,4 @@
-"""Checks that an agent has the methods that stages call, and fits its environment."""
+"""Checks that an agent has its methods, and fits its environment."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -62,8 +62,8 @@ def check_actor_critic(where: str, agent: Any, env: Env) -> None:
 
 @suggest_keywords
 def check_agent(agent: Any, env: Any, *, key: Key | None = None) -> None:
-    """Check an agent's methods against each other and an environment: the twin of
-    [`check_env`][lerax_fx.check_env].
+    """Check an agent's methods against each other and against an environment, as
+    [`check_env`][lerax_fx.check_env] does for environments.
 
     First abstractly, as `rollout` does. Then on five random observations of the environment's
     space: `unroll` has to give what repeated `step`s give, to float tolerance, with an episode
@@ -156,8 +156,8 @@ def _check_one_output(where: str, output: Any, env: Env) -> None:
 
 
 def _check_num_actions(where: str, distribution: Any, env: Env) -> None:
-    """A categorical over other numbers than the environment has actions draws impossible ones,
-    or leaves some out, and neither shows in a shape.
+    """Check that a categorical has as many classes as the environment has actions, which no shape
+    shows.
     """
     space, number = env.action_space, getattr(distribution, "num_categories", None)
     if isinstance(space, Discrete) and isinstance(number, int) and number != space.n:
@@ -177,8 +177,8 @@ def _wrong_number(where: str, env: Env, number: int) -> WiringError:
 
 
 def _traced(called: tuple[str, Any, Env, Tree], function: Callable[..., Any], *args: Any) -> Any:
-    """What a function that calls the agent gives, abstractly; errors of the agent's own code
-    with a note.
+    """The abstract result of a function that calls the agent; errors of the agent's own code get a
+    note.
     """
     where, agent, env, observation = called
     try:

@@ -1,4 +1,4 @@
-"""From observations to the inputs of networks, and networks that fit an observation space."""
+"""Encodings of observations as network inputs, and networks that fit an observation space."""
 
 import math
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class ObservationError(WiringError):
 
 @final
 class Encoding(eqx.Module):
-    """Observations of one space as floats; all of it is structure, there are no arrays.
+    """An encoding of the observations of one space as floats; without arrays.
 
     - `shape`: of what comes out: `(size,)`, or `(height, width, channels)` for an image.
     - `categories`: for integers without an order, how many there are in each entry:
@@ -62,7 +62,7 @@ class Encoding(eqx.Module):
         return x if self.scale == 1.0 else x * self.scale
 
     def _check(self, observation: Tree, shape: tuple[int, ...]) -> None:
-        """Numbers of the right count, and integers where these are categories."""
+        """Check the size of an observation, and that categories are integers."""
         numbers = len(self.categories) or math.prod(shape)
         if not eqx.is_array_like(observation) or jnp.size(observation) != numbers:
             raise self._misfit(observation)
@@ -85,9 +85,8 @@ class Encoding(eqx.Module):
 
 
 def vector_encoding(where: str, space: Space) -> Encoding:
-    """Observations as one vector. `Discrete` and `MultiDiscrete` become one-hot; numbers and
-    bools become floats; bytes (uint8) are brought to [0, 1]. The `dt` of a `TimedSpace`
-    comes last.
+    """Observations as one vector. `Discrete` and `MultiDiscrete` become one-hot; numbers and bools
+    become floats; bytes (uint8) are scaled to [0, 1]. The `dt` of a `TimedSpace` comes last.
 
     **Raises:** `WiringError` for a space whose elements are not one array.
     """
@@ -111,7 +110,7 @@ def vector_encoding(where: str, space: Space) -> Encoding:
 
 
 def image_encoding(where: str, space: Space) -> Encoding:
-    """Observations as images, height x width x channels; bytes (uint8) are brought to [0, 1].
+    """Observations as images, height x width x channels; bytes (uint8) are scaled to [0, 1].
 
     **Raises:** `WiringError` for a space that holds no images.
     """
@@ -128,7 +127,7 @@ def image_encoding(where: str, space: Space) -> Encoding:
 
 
 def is_image(space: Space) -> bool:
-    """Whether it is a Box of three axes, which are taken for height, width and channels."""
+    """Whether a space is a `Box` of three axes: height, width and channels."""
     return isinstance(space, Box) and len(space.shape) == 3
 
 
@@ -222,6 +221,6 @@ def hidden_sizes(where: str, width: int, depth: int, *, at_least: int) -> tuple[
 
 
 def image_size(encoding: Encoding) -> tuple[int, int, int]:
-    """Of images encoded so."""
+    """The size of images of this encoding."""
     height, width, channels = encoding.shape
     return height, width, channels

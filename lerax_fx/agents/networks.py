@@ -1,4 +1,4 @@
-"""Neural networks: linear layers, perceptrons, convolutions and the GRU."""
+"""Neural networks: linear layers, multilayer perceptrons, convolutions and the GRU."""
 
 import difflib
 import functools
@@ -42,7 +42,7 @@ ACTIVATIONS: Final = MappingProxyType(
 
 
 def activation_function(where: str, activation: Activation) -> Callable[[Array], Array]:
-    """The function that is meant.
+    """The activation function of a name.
 
     **Raises:** `HyperparameterError` for an unknown name.
     """
@@ -62,7 +62,8 @@ def activation_function(where: str, activation: Activation) -> Callable[[Array],
 
 
 def orthogonal(key: Key, rows: int, columns: int, gain: float) -> Float[Array, "rows columns"]:
-    """A random matrix whose rows or columns (the fewer) are orthogonal, of length `gain`.
+    """Orthogonal initialisation: a random matrix whose rows or columns (the fewer) are orthogonal,
+    of norm `gain`.
 
     Saxe et al. 2014, "Exact solutions to the nonlinear dynamics of learning in deep linear
     neural networks", section 3.
@@ -71,7 +72,7 @@ def orthogonal(key: Key, rows: int, columns: int, gain: float) -> Float[Array, "
 
 
 def orthogonal_layers(key: Key, sizes: Sequence[int], gains: Sequence[float]) -> list[Array]:
-    """Orthogonal weights for layers from each of the sizes to the next, one `gain` for each."""
+    """Orthogonal initialisation of consecutive layers, with one `gain` for each."""
     return _orthogonal_layers(key, tuple(sizes), tuple(gains))
 
 
@@ -100,13 +101,13 @@ def _orthogonalized(matrix: Float[Array, "rows columns"]) -> Float[Array, "rows 
 
 
 def squeeze_scalar(outputs: Float[Array, "1"]) -> Scalar:
-    """What a network with one output gives."""
+    """A network with one output as one with a scalar output."""
     return outputs[0]
 
 
 @final
 class Linear(eqx.Module):
-    """`x @ weight + bias`; no bias to begin with."""
+    """A linear layer, `x @ weight + bias`, its bias initialised to 0."""
 
     # [inputs, outputs], which under vmap is `X @ W`. Against eqx.nn.Linear's `W @ x` (64-64
     # tanh net, CPU, medians of 60 interleaved, us, in brackets plain batched `X @ W` as
@@ -130,8 +131,7 @@ Normalization: TypeAlias = eqx.nn.LayerNorm | eqx.nn.Identity
 
 
 def normalization(size: int, *, layer_norm: bool) -> Normalization:
-    """Layer normalisation of vectors of that size: mean 0 and variance 1, then a learnt
-    scale and shift. Or nothing, without arrays.
+    """Layer normalisation of vectors of that size, with a learnt scale and shift; or the identity.
 
     Ba et al. 2016, "Layer Normalization", eq. 4.
     """
@@ -145,7 +145,7 @@ Implementation Details of Proximal Policy Optimization", detail 2."""
 
 @final
 class MLP(eqx.Module):
-    """Affine layers with an activation between them, orthogonally initialised.
+    """A multilayer perceptron, orthogonally initialised.
 
     **Arguments:**
 
@@ -232,7 +232,7 @@ class Convolution(eqx.Module):
 
 @final
 class CNN(eqx.Module):
-    """Convolutions, and an MLP on what is left of the image.
+    """Convolutions, followed by a multilayer perceptron.
 
     With the defaults, the network of Young & Tian 2019, "MinAtar: An Atari-Inspired Testbed
     for Thorough and Reproducible Reinforcement Learning Experiments", section 4: a layer of
@@ -299,7 +299,7 @@ class CNN(eqx.Module):
 
 
 def _flat_size(size: Size, channels: Sequence[int], kernel: int) -> int:
-    """How many numbers are left after the convolutions."""
+    """The number of features after the convolutions."""
     height, width, last = size
     for i, outputs in enumerate(channels):
         last = check_count(f"CNN: channels[{i}]", outputs)
@@ -344,19 +344,19 @@ class GRU(eqx.Module):
 
     @property
     def size(self) -> int:
-        """The length of the memory."""
+        """The size of the hidden state."""
         return self.bias.shape[-1]
 
     def drive(self, x: Float[Array, " inputs"]) -> Float[Array, " gates"]:
-        """What the input adds to the gates: `(3 * size,)`. It does not depend on the memory,
-        so for a trajectory it is one product, outside of the scan.
+        """The input's part of the gates: `(3 * size,)`. It does not depend on the hidden state, so
+        for a trajectory it is one product, outside of the scan.
         """
         return self.inward(x)
 
     def advance(
         self, memory: Float[Array, " size"], drive: Float[Array, " gates"]
     ) -> Float[Array, " size"]:
-        """The memory after one step."""
+        """The hidden state after one step."""
         recall = memory @ self.weight
         gates = 2 * self.size
         reset, keep = jnp.split(jax.nn.sigmoid(drive[:gates] + recall[:gates]), 2)
@@ -373,8 +373,8 @@ class GRU(eqx.Module):
         drives: Float[Array, "time gates"],
         resets: Bool[Array, " time"],
     ) -> tuple[Float[Array, " size"], Float[Array, "time size"]]:
-        """The last memory, and that after each step of one trajectory; `resets` tells where it
-        starts anew before a step. Only the recurrence itself is in the scan.
+        """The last hidden state, and that after each step of one trajectory; it is reset where
+        `resets` is true. Only the recurrence itself is in the scan.
         """
         initial = self.initial_memory()
 
@@ -388,7 +388,7 @@ class GRU(eqx.Module):
 
 @final
 class Critics(eqx.Module):
-    """Several multilayer perceptrons from an observation and an action to a value.
+    """An ensemble of multilayer perceptrons from observation and action to a Q-value.
 
     - `networks`: one, whose arrays have a further axis in front, that of the critics.
     """

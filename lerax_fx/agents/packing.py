@@ -1,4 +1,4 @@
-"""An agent as one flat list of arrays, for jitted functions called once a step."""
+"""An agent as one flat tuple of arrays, for jitted functions called once a step."""
 
 import copy
 from collections.abc import Callable
@@ -54,7 +54,7 @@ jax.tree_util.register_dataclass(Packed, data_fields=("leaves",), meta_fields=("
 
 
 def replace_part(agent: Any, where: Callable[[Any], Any], part: Any) -> Any:
-    """An agent, packed or not, with what `where` picks replaced."""
+    """An agent, packed or not, with the part that `where` picks replaced."""
     if not isinstance(agent, Packed):
         return eqx.tree_at(where, agent, part)
     # What it gives is made anew each time, and not to be found among its leaves.
@@ -63,14 +63,14 @@ def replace_part(agent: Any, where: Callable[[Any], Any], part: Any) -> Any:
 
 
 def packed(agent: Any) -> Packed:
-    """The same agent in a form that costs little to hand to a jitted function.
+    """The agent as one flat tuple of arrays, which is cheap to pass to a jitted function.
 
         agent = fx.agents.packed(agent)
         act = jax.jit(lambda agent, observation, key: agent.step(None, observation, key))
 
-    At each call JAX takes its arguments apart, and asks Python to do so for each module in
-    an agent: for a small network that is longer than the call itself. Here there is one
-    tuple of arrays. All methods and fields of the agent are there, gradients and Optax's
+    At each call JAX flattens its arguments, and asks Python to do so for each module in an
+    agent: for a small network that takes longer than the call itself. Here there is one tuple
+    of arrays. All methods and fields of the agent are there, gradients and Optax's
     updates come in the same form, and `.agent` gives the agent back. In a scan, or a loop
     made by [`anakin_loop`][lerax_fx.anakin_loop], nothing is gained.
 

@@ -17,7 +17,7 @@ from lerax_fx.typing import Key, Scalar
 
 
 class AbstractPolicy(eqx.Module):
-    """What a distribution over one kind of action is made of.
+    """A policy head: from the output of a network to a distribution over one kind of action.
 
     A subclass has arrays only for what is learnt beside the network (a log-std).
     """
@@ -25,7 +25,7 @@ class AbstractPolicy(eqx.Module):
     @property
     @abc.abstractmethod
     def parameters(self) -> int:
-        """How many numbers it wants of the network."""
+        """The number of outputs of the network that it takes."""
 
     @abc.abstractmethod
     def __call__(self, outputs: Float[Array, " parameters"]) -> distrax.Distribution:
@@ -46,7 +46,8 @@ _EDGE: Final = 1 - 1e-6
 
 
 class SquashedNormal(distrax.Distribution):
-    """`low + (high - low) * (tanh(x) + 1) / 2` for a Gaussian `x`, in each entry.
+    """A Gaussian squashed by tanh and rescaled: `low + (high - low) * (tanh(x) + 1) / 2` for a
+    Gaussian `x`, in each entry.
 
     Haarnoja et al. 2018, "Soft Actor-Critic", appendix C, eq. 21, in one dimension.
 
@@ -150,8 +151,7 @@ def _log_slope(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 @final
 class ActionBounds(eqx.Module):
-    """The bounds of a `Box`. All of it is structure: an optimiser that decays weights must not
-    move them.
+    """The bounds of a `Box` of actions. They are structure, which no optimiser changes.
 
     - `shape`: of an action.
     - `low`, `high`: nested tuples of floats of that shape.
@@ -163,7 +163,7 @@ class ActionBounds(eqx.Module):
 
     @property
     def size(self) -> int:
-        """How many numbers an action has."""
+        """The number of dimensions of an action."""
         return math.prod(self.shape)
 
     @property
@@ -178,7 +178,7 @@ class ActionBounds(eqx.Module):
 
     @property
     def center(self) -> Float[np.ndarray, "..."]:
-        """What lies between them."""
+        """The midpoint of the bounds."""
         return np.asarray((self.highest + self.lowest) / 2)
 
     @property
@@ -188,8 +188,8 @@ class ActionBounds(eqx.Module):
 
     @property
     def log_volume(self) -> Scalar:
-        """The log of the volume between them, in units of that of `[-1, 1]` in each number:
-        what entropies gain by the scale of the actions.
+        """The log of the volume between the bounds, in units of that of `[-1, 1]` in each
+        dimension: what entropies gain by the scale of the actions.
         """
         return jnp.asarray(np.log(self.half_width).sum())
 
@@ -207,8 +207,8 @@ class ActionBounds(eqx.Module):
 
 
 def action_bounds(where: str, space: Space, *, otherwise: str = "") -> ActionBounds:
-    """The bounds of a space of actions; `otherwise` is what the caller takes besides a `Box`,
-    for the message.
+    """The bounds of an action space; `otherwise` is what the caller takes besides a `Box`, for the
+    message.
 
     **Raises:** `WiringError` unless it is a `Box` of floats with known, finite bounds.
     """
@@ -223,7 +223,7 @@ def action_bounds(where: str, space: Space, *, otherwise: str = "") -> ActionBou
             wanted=f"{otherwise}a Box of floats with finite bounds that are known, the lower "
             "below the upper",
             got=f"{space!r}",
-            fix="Pick an environment with real-valued actions, or an algorithm for discrete "
+            fix="Use an environment with continuous actions, or an algorithm for discrete "
             "ones, such as recipes.dqn.",
         )
     )
@@ -237,7 +237,7 @@ def _as_tuples(value: Any) -> Bounds:
 
 @final
 class BernoulliPolicy(AbstractPolicy):
-    """`n` independent bits, by their logits. For `MultiBinary(n)`; actions are int8, `(n,)`."""
+    """Independent Bernoullis, by their logits. For `MultiBinary(n)`; actions are int8, `(n,)`."""
 
     n: int = eqx.field(static=True)
 
@@ -251,7 +251,7 @@ class BernoulliPolicy(AbstractPolicy):
 
 @final
 class CategoricalPolicy(AbstractPolicy):
-    """One of `n` actions, by its logits. For `Discrete(n)`; actions are int32, `()`."""
+    """A categorical, by its logits. For `Discrete(n)`; actions are int32, `()`."""
 
     n: int = eqx.field(static=True)
 
@@ -291,8 +291,8 @@ _LOG_STD_MAX: Final = 2.0
 
 @final
 class GaussianPolicy(AbstractPolicy):
-    """Independent Gaussians: the network gives their means, and the log of their standard
-    deviations is learnt beside it, the same in every state. For a `Box`.
+    """A diagonal Gaussian: the network gives the means; the log standard deviations are learnt
+    parameters, the same in every state. For a `Box`.
 
     Actions may leave the Box: wrap the environment in `fx.envs.ClipAction`, or use
     [`SquashedGaussianPolicy`][lerax_fx.agents.SquashedGaussianPolicy].
@@ -320,8 +320,8 @@ class GaussianPolicy(AbstractPolicy):
 
 @final
 class SquashedGaussianPolicy(AbstractPolicy):
-    """As [`GaussianPolicy`][lerax_fx.agents.GaussianPolicy], squashed by tanh and rescaled
-    to the bounds, which no action then leaves. For a bounded `Box`.
+    """As [`GaussianPolicy`][lerax_fx.agents.GaussianPolicy], squashed by tanh and rescaled to the
+    bounds. For a bounded `Box`.
 
     Haarnoja et al. 2018, "Soft Actor-Critic", appendix C.
 
@@ -354,9 +354,8 @@ class SquashedGaussianPolicy(AbstractPolicy):
 
 @final
 class StateDependentGaussianPolicy(AbstractPolicy):
-    """As [`SquashedGaussianPolicy`][lerax_fx.agents.SquashedGaussianPolicy], but the network
-    gives the log of the standard deviations as well, after the means: they depend on the
-    state. It is clipped to [-20, 2].
+    """As [`SquashedGaussianPolicy`][lerax_fx.agents.SquashedGaussianPolicy], with log standard
+    deviations from the network as well, after the means; clipped to [-20, 2].
 
     Haarnoja et al. 2018, "Soft Actor-Critic", section 5.1 and appendix C.
     """
@@ -375,7 +374,7 @@ class StateDependentGaussianPolicy(AbstractPolicy):
 
 
 class DeterministicAction(distrax.Distribution):
-    """One action, for sure.
+    """A deterministic distribution: one action with probability 1.
 
     **Arguments:**
 
@@ -399,11 +398,11 @@ class DeterministicAction(distrax.Distribution):
         return ()
 
     def log_prob(self, value: Float[Array, "*shape"]) -> Scalar:
-        """The log of its mass: 0 for the action, minus infinity for any other."""
+        """The log-probability: 0 for the action, minus infinity for any other."""
         return jnp.where(jnp.all(value == self._action), 0.0, -jnp.inf)
 
     def entropy(self) -> Scalar:
-        """That of a mass in one place: 0."""
+        """The entropy of a point mass: 0."""
         return jnp.zeros(())
 
     def mode(self) -> Float[Array, "*shape"]:
@@ -420,7 +419,8 @@ class DeterministicAction(distrax.Distribution):
 
 @final
 class DeterministicPolicy(AbstractPolicy):
-    """The network's output, squashed by tanh and rescaled to the bounds. For a bounded `Box`.
+    """A deterministic policy: the network's output, squashed by tanh and rescaled to the bounds.
+    For a bounded `Box`.
 
     Lillicrap et al. 2016, "Continuous control with deep reinforcement learning", section 7.
     """
@@ -439,7 +439,7 @@ class DeterministicPolicy(AbstractPolicy):
 def policy_for(
     space: Space, *, squash: bool = False, log_std: float = 0.0, where: str = "policy_for"
 ) -> AbstractPolicy:
-    """The policy over a space's actions.
+    """The policy head for an action space.
 
     **Arguments:**
 

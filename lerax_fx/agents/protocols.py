@@ -1,8 +1,8 @@
-"""What stages and losses ask of an agent."""
+"""Protocols of agents: what stages and losses ask of them."""
 
 import abc
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import distrax
 import equinox as eqx
@@ -17,7 +17,7 @@ from lerax_fx.typing import Key, Scalar, Tree
 
 
 class Output(eqx.Module):
-    """Of an actor-critic: a policy and a state value.
+    """The output of an actor-critic: a policy and a state value.
 
     `agent.step` gives one, `agent.unroll` one whose arrays begin with the axis of time.
 
@@ -30,7 +30,7 @@ class Output(eqx.Module):
 
 
 class QOutput(Output):
-    """Of a Q-network: the policy is greedy in `q_values`, and `value` is their maximum.
+    """The output of a Q-network: the policy is greedy in `q_values`, and `value` is their maximum.
 
     - `q_values`: of each action: float, `(actions,)`; `(time, actions)` of a trajectory.
     """
@@ -39,7 +39,8 @@ class QOutput(Output):
 
 
 class DistributionalQOutput(QOutput):
-    """Of a distributional Q-network: `q_values` are the means of the return distributions.
+    """The output of a distributional Q-network: `q_values` are the means of the return
+    distributions.
 
     - `return_distribution`: of each action, with `atoms`, `probabilities` and `mean`: a
       [`CategoricalReturns`][lerax_fx.agents.CategoricalReturns] or a
@@ -61,6 +62,7 @@ class NonTrainable(eqx.Module):
     """
 
 
+@runtime_checkable
 class ActorCritic(Protocol):
     """A policy and a state value, with or without a hidden state: what `rollout`, `evaluate`
     and the on-policy losses ask of an agent. `fx.actor_critic` makes one.
@@ -95,6 +97,7 @@ class ActorCritic(Protocol):
         ...
 
 
+@runtime_checkable
 class QNetwork(Protocol):
     """As [`ActorCritic`][lerax_fx.agents.ActorCritic], for discrete actions, with an output
     that has `q_values`: DQN, PQN and theirs. `fx.q_agent` and `fx.agents.gru_q_agent` make one.
@@ -113,6 +116,7 @@ class QNetwork(Protocol):
         ...
 
 
+@runtime_checkable
 class DistributionalQNetwork(Protocol):
     """As [`QNetwork`][lerax_fx.agents.QNetwork], with an output that has
     `return_distribution`: C51, QR-DQN. `fx.categorical_q_agent` and `fx.quantile_q_agent` make
@@ -132,6 +136,7 @@ class DistributionalQNetwork(Protocol):
         ...
 
 
+@runtime_checkable
 class ContinuousQ(ActorCritic, Protocol):
     """An [`ActorCritic`][lerax_fx.agents.ActorCritic] without a hidden state that has a policy
     over continuous actions, and Q-functions of an observation and an action: DDPG, TD3, and,
@@ -157,6 +162,7 @@ class ContinuousQ(ActorCritic, Protocol):
         ...
 
 
+@runtime_checkable
 class DiscreteQ(ActorCritic, Protocol):
     """As [`ContinuousQ`][lerax_fx.agents.ContinuousQ], for discrete actions: discrete SAC.
     `fx.soft_actor_critic` makes one.
@@ -180,6 +186,7 @@ class DiscreteQ(ActorCritic, Protocol):
         ...
 
 
+@runtime_checkable
 class HasTemperature(Protocol):
     """What SAC asks for besides [`ContinuousQ`][lerax_fx.agents.ContinuousQ] or
     [`DiscreteQ`][lerax_fx.agents.DiscreteQ]: the log of the temperature, float, `()`.
@@ -189,6 +196,7 @@ class HasTemperature(Protocol):
     def log_temperature(self) -> Scalar: ...
 
 
+@runtime_checkable
 class HasModel(Protocol):
     """What `dynamics_loss` asks for: a [`Dynamics`][lerax_fx.nde.Dynamics] of the environment.
     `fx.planning.planning_agent` makes such an agent.
@@ -259,7 +267,7 @@ _FAMILIES: dict[type, _Family] = {
 
 
 def check_agent_family(where: str, agent: Any, *families: type) -> type:
-    """The first of the families that the agent belongs to.
+    """The first of the families whose protocol the agent has.
 
     **Raises:** `WiringError`, with the constructors of these families, if it belongs to none.
     """
@@ -398,7 +406,7 @@ class AbstractActorCritic(eqx.Module):
 
     @abc.abstractmethod
     def step(self, memory: Tree, observation: Tree, key: Key) -> tuple[Tree, Output]:
-        """One environment, one step: the memory after it, and the output."""
+        """One step in one environment: the hidden state after it, and the output."""
 
     def unroll(
         self, memory: Tree, observations: Tree, resets: Bool[Array, " time"], key: Key
@@ -431,7 +439,7 @@ class AbstractFeedforward(AbstractActorCritic):
 
     @abc.abstractmethod
     def output(self, observation: Tree, key: Key) -> Output:
-        """What the networks give for one observation."""
+        """The output for one observation."""
 
     def initial_memory(self) -> None:
         return None

@@ -1,4 +1,4 @@
-"""Actors with Q critics, for SAC, TD3 and DDPG, and their constructors."""
+"""Actors with Q-function critics, for SAC, TD3 and DDPG, and their constructors."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, final
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lerax_fx._core.arguments import check_count, check_counts, check_number
+from lerax_fx._core.arguments import check_count, check_counts, check_number, suggest_keywords
 from lerax_fx.agents.encoding import ACTOR_GAIN, Encoding, network_for, vector_encoding
 from lerax_fx.agents.networks import MLP, Activation, Critics
 from lerax_fx.agents.policies import (
@@ -27,7 +27,7 @@ from lerax_fx.typing import Interval, Key, Positive, Scalar, Tree
 
 @final
 class QActorCritic(AbstractFeedforward):
-    """An actor for continuous actions, and critics of its actions: TD3, DDPG, SAC.
+    """An actor for continuous actions with Q-function critics: TD3, DDPG, SAC.
 
     Its value is the smallest of the critics' values of the policy's mode.
 
@@ -67,7 +67,7 @@ class QActorCritic(AbstractFeedforward):
 
 @final
 class DiscreteQActorCritic(AbstractFeedforward):
-    """An actor for discrete actions, and critics that value all of them: discrete SAC.
+    """An actor for discrete actions with critics that give a Q-value for each: discrete SAC.
 
     Its value is the smallest of the critics' values of the policy's mode.
 
@@ -106,6 +106,7 @@ class DiscreteQActorCritic(AbstractFeedforward):
         return Output(distribution, self.q_values(observation, key)[:, distribution.mode()].min())
 
 
+@suggest_keywords
 def deterministic_actor_critic(
     env: Any,
     *,
@@ -114,8 +115,7 @@ def deterministic_actor_critic(
     activation: Activation = "relu",
     num_critics: int = 2,
 ) -> QActorCritic:
-    """Multilayer perceptrons for a deterministic policy, squashed to the bounds of the
-    actions, and for critics that value observations and actions.
+    """A deterministic policy and Q-function critics, of multilayer perceptrons: for TD3 and DDPG.
 
     With the defaults, the networks of Fujimoto et al. 2018, "Addressing Function
     Approximation Error in Actor-Critic Methods", with layers as wide as CleanRL's.
@@ -141,6 +141,7 @@ def deterministic_actor_critic(
     )
 
 
+@suggest_keywords
 def soft_actor_critic(
     env: Any,
     *,

@@ -1,4 +1,4 @@
-"""Q agents: greedy in discrete action values, also recurrent and distributional."""
+"""Q-networks: feedforward, recurrent and distributional, and their constructors."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from lerax_fx._core.arguments import check_count, check_counts, check_flag
+from lerax_fx._core.arguments import check_count, check_counts, check_flag, suggest_keywords
 from lerax_fx.agents.encoding import Encoding, network_for, torso_for
 from lerax_fx.agents.networks import GRU, Activation, Linear, orthogonal
 from lerax_fx.agents.protocols import (
@@ -29,7 +29,7 @@ from lerax_fx.typing import Key, Tree
 
 @final
 class QAgent(AbstractFeedforward):
-    """A Q-network with the greedy policy.
+    """A Q-network, with its greedy policy.
 
     - `encoding`: of observations as floats.
     - `network`: a module from the encoded observation to a number for each action; if
@@ -57,8 +57,8 @@ class QAgent(AbstractFeedforward):
 
 @final
 class RecurrentQAgent(AbstractActorCritic):
-    """Features of the observation go through a GRU, whose hidden state gives the Q-values. Its
-    policy is greedy.
+    """A recurrent Q-network: a GRU on features of the observation, whose hidden state gives the
+    Q-values. Its policy is greedy.
 
     - `encoding`: of observations as floats.
     - `torso`: a module from the encoded observation to features.
@@ -104,8 +104,8 @@ class RecurrentQAgent(AbstractActorCritic):
 
 @final
 class DistributionalQAgent(AbstractFeedforward):
-    """A network of distributions of the return, whose policy takes the action of the highest
-    mean. Where only means count, it is a Q-network.
+    """A distributional Q-network: a return distribution for each action, with the policy that is
+    greedy in their means.
 
     - `encoding`: of observations as floats.
     - `network`: a module from the encoded observation to `num_actions * num_atoms` numbers.
@@ -135,6 +135,7 @@ class DistributionalQAgent(AbstractFeedforward):
         return CategoricalReturns(numbers, self.support)
 
 
+@suggest_keywords
 def q_agent(
     env: Any,
     *,
@@ -144,8 +145,8 @@ def q_agent(
     dueling: bool = False,
     layer_norm: bool = False,
 ) -> QAgent:
-    """A multilayer perceptron that gives each action's value; for images, behind a
-    convolution as in [`cnn_actor_critic`][lerax_fx.agents.cnn_actor_critic].
+    """A Q-network of a multilayer perceptron; for images, with a convolutional torso as in
+    [`cnn_actor_critic`][lerax_fx.agents.cnn_actor_critic].
 
     With the defaults, the network of CleanRL's and PureJaxRL's DQN.
 
@@ -172,6 +173,7 @@ def q_agent(
     return QAgent(encoding, network, num_actions, dueling)
 
 
+@suggest_keywords
 def gru_q_agent(
     env: Any,
     *,
@@ -180,9 +182,8 @@ def gru_q_agent(
     depth: int = 1,
     activation: Activation = "relu",
 ) -> RecurrentQAgent:
-    """An encoder, a gated recurrent unit, and each action's value, linear in its memory: the
-    recurrent Q-network of Hausknecht & Stone 2015, "Deep Recurrent Q-Learning for Partially
-    Observable MDPs".
+    """A recurrent Q-network, of an encoder and a GRU: Hausknecht & Stone 2015, "Deep Recurrent
+    Q-Learning for Partially Observable MDPs".
 
     **Arguments:** as in [`gru_actor_critic`][lerax_fx.agents.gru_actor_critic].
 
@@ -197,6 +198,7 @@ def gru_q_agent(
     return RecurrentQAgent(encoding, torso, GRU(width, width, key=gru_key), head, num_actions)
 
 
+@suggest_keywords
 def categorical_q_agent(
     env: Any,
     *,
@@ -207,9 +209,8 @@ def categorical_q_agent(
     widths: Sequence[int] = (120, 84),
     activation: Activation = "relu",
 ) -> DistributionalQAgent:
-    """As [`q_agent`][lerax_fx.q_agent], with a distribution of each action's return over fixed
-    atoms: Bellemare et al. 2017, "A Distributional Perspective on Reinforcement Learning",
-    section 4.
+    """As [`q_agent`][lerax_fx.q_agent], with a categorical return distribution for each action:
+    Bellemare et al. 2017, "A Distributional Perspective on Reinforcement Learning", section 4.
 
     **Arguments:**
 
@@ -234,6 +235,7 @@ def categorical_q_agent(
     return _distributional(where, env, key, num_atoms, support, widths, activation)
 
 
+@suggest_keywords
 def quantile_q_agent(
     env: Any,
     *,
@@ -281,6 +283,6 @@ def _num_actions(where: str, actions: Space) -> int:
             f"{where}: actions",
             wanted="a Discrete space: a value for each action",
             got=f"{actions!r}",
-            fix="Pick an environment with discrete actions, or an algorithm for real ones.",
+            fix="Use an environment with discrete actions, or an algorithm for continuous ones.",
         )
     )

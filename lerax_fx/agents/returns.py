@@ -15,17 +15,17 @@ class AbstractReturns(eqx.Module):
     @property
     @abc.abstractmethod
     def atoms(self) -> Float[Array, "*batch atoms"]:
-        """What the return may be; without the leading axes where it is the same for all."""
+        """The support; without the leading axes where it is the same for all."""
 
     @property
     @abc.abstractmethod
     def probabilities(self) -> Float[Array, "*batch atoms"]:
-        """How probable each atom is."""
+        """The probability of each atom."""
 
     @property
     @abc.abstractmethod
     def mean(self) -> Float[Array, "*batch"]:
-        """The expected return."""
+        """The expected return: the Q-value."""
 
 
 @final
@@ -86,6 +86,6 @@ Returns = CategoricalReturns | QuantileReturns
 
 
 def returns_of_action(returns: Any, action: Int[Array, "*batch"]) -> Any:
-    """Of the returns of all actions, those of one; the axis of actions is the last but one."""
+    """The return distribution of one action; the axis of actions is the last but one."""
     index = action[..., None, None]
     return jax.tree.map(lambda x: jnp.take_along_axis(x, index, axis=-2)[..., 0, :], returns)

@@ -1,4 +1,4 @@
-"""Agents over batches of steps and trajectories."""
+"""Agents applied to batches of steps and trajectories."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from lerax_fx.typing import Key, Tree
 
 
 def batch_apply(function: Callable[..., Any], axes: int, *arguments: Tree) -> Any:
-    """A function of one step, for arguments whose arrays begin with so many axes of steps."""
+    """Apply a function of one step to arguments whose arrays begin with so many axes of steps."""
     leading = jax.tree.leaves(arguments)[0].shape[:axes]
     # Over one axis, as XLA's CPU backend takes matrix products best.
     rows = jax.tree.map(lambda x: jax.lax.collapse(x, 0, axes), arguments)
@@ -23,7 +23,7 @@ def batch_apply(function: Callable[..., Any], axes: int, *arguments: Tree) -> An
 
 
 def has_memory(agent: Tree) -> bool:
-    """Whether an agent carries anything from step to step."""
+    """Whether an agent is recurrent."""
     initial_memory = getattr(agent, "initial_memory", None)
     return initial_memory is not None and bool(jax.tree.leaves(jax.eval_shape(initial_memory)))
 
@@ -32,8 +32,8 @@ _AGENT = 0x61676E74
 
 
 def agent_key(key: Key, use: int = 0) -> Key:
-    """A key for an agent's networks, beside one that something else uses: folded in, so that
-    it is dead code where the agent ignores it.
+    """A key for an agent's own draws, beside one that something else uses: folded in, so that it is
+    dead code where the agent ignores it.
 
     **Arguments:**
 
@@ -43,7 +43,7 @@ def agent_key(key: Key, use: int = 0) -> Key:
 
 
 def split_keys(key: Key, axes: tuple[int, ...]) -> Array:
-    """Keys that begin with these axes."""
+    """Split a key into keys that begin with these axes."""
     # A vector, cut to shape afterwards: that XLA compiles in half the time.
     return jax.random.split(key, math.prod(axes)).reshape(*axes, *key.shape)
 
@@ -57,7 +57,7 @@ def unroll_batch(
     axes: tuple[int, ...],
     key: Key,
 ) -> Any:
-    """The outputs of trajectories whose arrays begin with `axes`, time the last of them.
+    """Unroll an agent over trajectories whose arrays begin with `axes`, time the last of them.
 
     **Arguments:**
 
@@ -85,7 +85,7 @@ def unroll_batch(
 def _as_one_trajectory(
     where: str, agent: Any, observation: Tree, resets: Array, axes: tuple[int, ...], key: Key
 ) -> Any:
-    """Steps that are independent of each other as one trajectory, whichever axes they had.
+    """Independent steps as one trajectory, whichever axes they had.
 
     Under vmap over more than one axis, the gradient of each weight is a matrix product that
     contracts several axes, for which XLA's CPU backend copies both of its operands. One axis

@@ -1,4 +1,4 @@
-"""Checks that an environment keeps to the contract of `Env`."""
+"""Checks that an environment keeps the contract of `Env`."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -131,7 +131,7 @@ def _same(where: str, wanted: str, expected: Tree, found: Tree) -> None:
 
 
 def _arrays(where: str, found: Tree) -> None:
-    """Python numbers are refused: they are known while tracing, as what follows is not."""
+    """Refuse Python numbers, which are known while tracing."""
     for path, leaf in cast("list[Any]", jax.tree_util.tree_leaves_with_path(found)):
         if not isinstance(leaf, jax.Array | np.ndarray | np.generic):
             raise _misfit(where + jax.tree_util.keystr(path), "an array", _kind(leaf))
@@ -166,7 +166,7 @@ def _info(where: str, found: Any) -> None:
 
 
 def _kind(value: Any) -> str:
-    """What something is, for a message."""
+    """The type of a value, for a message."""
     if isinstance(value, bool | int | float):
         return f"the Python {type(value).__name__} {value!r}"
     if isinstance(value, jax.Array | np.ndarray | np.generic):

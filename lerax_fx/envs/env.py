@@ -39,7 +39,7 @@ class Timestep(eqx.Module):
 
 
 class Env(eqx.Module):
-    """An environment, in pure functions: of one environment and of one step.
+    """A functional environment: pure functions of one environment and one step.
 
     Subclass it with the two spaces and the five abstract methods. A state is a PyTree of
     arrays, with the same structure after every transition. Batches are made outside, with
@@ -54,27 +54,27 @@ class Env(eqx.Module):
     @property
     @abc.abstractmethod
     def action_space(self) -> Space:
-        """What `transition` accepts."""
+        """The space of actions."""
 
     @property
     @abc.abstractmethod
     def observation_space(self) -> Space:
-        """What `observation` gives."""
+        """The space of observations."""
 
     @abc.abstractmethod
     def initial(self, *, key: Key) -> Tree:
-        """A state to begin an episode in.
+        """An initial state.
 
         Drawn ahead, for several steps at once: it cannot depend on `ENVIRONMENT_AXIS`.
         """
 
     @abc.abstractmethod
     def transition(self, state: Tree, action: Tree, *, key: Key) -> Tree:
-        """The state that the action leads to. Nothing is reset here."""
+        """The next state; without a reset."""
 
     @abc.abstractmethod
     def observation(self, state: Tree, *, key: Key) -> Tree:
-        """What can be seen of a state: an element of `observation_space`."""
+        """The observation of a state: an element of `observation_space`."""
 
     @abc.abstractmethod
     def reward(self, state: Tree, action: Tree, next_state: Tree, *, key: Key) -> Scalar:
@@ -82,40 +82,42 @@ class Env(eqx.Module):
 
     @abc.abstractmethod
     def terminal(self, state: Tree, *, key: Key) -> Flag:
-        """Whether the episode ends in this state: bool, `()`. Time limits do not count."""
+        """Whether the episode terminates in this state: bool, `()`. Time limits do not count."""
 
     @property
     def name(self) -> str:
-        """What errors and tables call it: the class's name."""
+        """The name in errors and tables: the class's."""
         return type(self).__name__
 
     def __str__(self) -> str:
         return self.name
 
     def truncate(self, state: Tree) -> Flag:
-        """Whether a limit cuts the episode in this state: bool, `()`. Never, by default."""
+        """Whether the episode is truncated in this state (a time limit): bool, `()`. Never, by
+        default.
+        """
         del state
         return jnp.zeros((), bool)
 
     def state_info(self, state: Tree) -> dict[str, Any]:
-        """What else there is to report about the state a step led to."""
+        """Further information about a state, for `info`."""
         del state
         return {}
 
     def transition_info(self, state: Tree, action: Tree, next_state: Tree) -> dict[str, Any]:
-        """What else there is to report about a transition."""
+        """Further information about a transition, for `info`."""
         del state, action, next_state
         return {}
 
     def restart(self, state: Tree, reset_state: Tree) -> Tree:
-        """The state to go on with, when an episode ended in `state` and `initial` gave
+        """The state after a reset, when an episode ended in `state` and `initial` gave
         `reset_state`: that one, by default. What outlives an episode is carried over here.
         """
         del state
         return reset_state
 
     def reset(self, *, key: Key) -> tuple[Tree, Tree]:
-        """A first state, and its observation."""
+        """An initial state, and its observation."""
         state_key, observation_key = _keys(key, 2)
         state = self.initial(key=state_key)
         return state, self.observation(state, key=observation_key)
@@ -139,7 +141,7 @@ class Env(eqx.Module):
         )
 
     def auto_reset(self, timestep: Timestep, reset_state: Tree, *, key: Key) -> Timestep:
-        """Go on in a new episode if the last one ended; else give the timestep as it came.
+        """Reset if the episode ended; else the timestep unchanged.
 
         **Arguments:**
 
@@ -164,7 +166,7 @@ class Env(eqx.Module):
         )
 
     def step(self, state: Tree, action: Tree, *, key: Key) -> Timestep:
-        """One step, and a new episode if it ended the last."""
+        """One step, with auto-reset."""
         advance_key, fresh_key, observation_key = _keys(key, 3)
         timestep = self.advance(state, action, key=advance_key)
         reset_state = self.initial(key=fresh_key)

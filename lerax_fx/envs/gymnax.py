@@ -1,4 +1,4 @@
-"""The environments of gymnax (Lange, 2022) as `Env`.
+"""Adapter to gymnax's environments (Lange, 2022).
 
 Importing this module imports gymnax, which takes a while: it is left to
 [`make`][lerax_fx.make] to do so when it is asked for one of them.
@@ -37,8 +37,8 @@ class GymnaxState(eqx.Module):
 
 @final
 class GymnaxEnv(Env):
-    """One environment of gymnax. Random numbers, observations, rewards and ends are those
-    of gymnax's `step_env` and `reset_env` under the same keys.
+    """An environment of gymnax. Random numbers, observations, rewards and ends are those of
+    gymnax's `step_env` and `reset_env` under the same keys.
 
     **Arguments:**
 
@@ -80,6 +80,8 @@ class GymnaxEnv(Env):
         observation, following, reward, terminated, _ = self.environment.step_env(
             key, state.state, action, self.params
         )
+        # With 64 bits, some mix the two widths: Pendulum's last_u is the action.
+        following = jax.tree.map(_as_before, state.state, following)
         return self._state(following, observation, reward, terminated)
 
     def observation(self, state: GymnaxState, *, key: Key) -> Tree:
@@ -194,7 +196,7 @@ def _suggest(name: str, known: list[str]) -> str:
 
 
 def _convert(name: str, space: Any) -> Space:
-    """One of gymnax's spaces as one of ours."""
+    """A space of gymnax as one of `fx.spaces`."""
     match space:
         case gymnax_spaces.Discrete():
             return Discrete(int(space.n))
@@ -228,6 +230,12 @@ def _as_element(observation: Any, space: Space) -> Tree:
             return tuple(_as_element(part, s) for part, s in parts)
         case _:
             return jnp.asarray(observation, space.dtype)
+
+
+def _as_before(old: Any, new: Any) -> Any:
+    if jnp.issubdtype(old.dtype, jnp.floating):
+        return jnp.asarray(new, old.dtype)
+    return new
 
 
 def _strong(leaf: Any) -> Any:

@@ -47,9 +47,9 @@ class Interval(eqx.Module):
 
 @final
 class IrregularTime(AbstractEnclosing):
-    """Let observations arrive at random intervals: an action is held for a random number of
-    the wrapped environment's steps, uniform from 1 to `max_steps`, and only the state after
-    the last of them is observed. An episode that ends within an interval ends it.
+    """Observations at random intervals: each action is repeated for a random number of the wrapped
+    environment's steps, uniform from 1 to `max_steps`, and only the last state is observed. An
+    episode that ends within an interval ends it.
 
     Observations are [`Timed`][lerax_fx.data.Timed]: the wrapped environment's, and how many of
     its steps were made since the one before, `dt`. Time is measured in these steps, so the

@@ -1,4 +1,4 @@
-"""Wrappers that flatten, select and mask observations."""
+"""Observation wrappers: flatten, select, mask."""
 
 import difflib
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ from lerax_fx.typing import Tree
 
 @final
 class FlattenObservation(AbstractWrapper):
-    """Give every observation as one vector.
+    """Flatten observations to vectors.
 
     - A `Box` of bytes (uint8) stays one, with its bounds: agents bring it to [0, 1], flattened
       or not, and a replay buffer holds it in a quarter of the memory of floats.
@@ -107,8 +107,7 @@ def _concatenate(parts: list[Any]) -> Any:
 
 @final
 class SelectObservation(AbstractWrapper):
-    """Let only some entries of each observation be seen: what was a state is then only partly
-    observed, and takes a memory to act well in.
+    """Select entries of each observation, which makes the environment partially observable.
 
     **Arguments:**
 
@@ -180,8 +179,7 @@ _VELOCITIES: Final = MappingProxyType(
 
 
 def mask_velocities(env: Any) -> SelectObservation:
-    """Hide the velocities in an environment's observations, so that they have to be worked
-    out from how positions change.
+    """Mask the velocities in an environment's observations, which makes it partially observable.
 
     Of CartPole-v1 that leaves the position and the angle; of Pendulum-v1 cosine and sine of
     its angle; of Acrobot-v1 those of its two; of MountainCar-v0 and
@@ -205,7 +203,7 @@ def mask_velocities(env: Any) -> SelectObservation:
                 wanted=f"one of {', '.join(_VELOCITIES)}",
                 got=env.name,
                 fix=(f"Did you mean {near[0]!r}? Else n" if near else "N")
-                + "ame what is to be seen yourself: fx.envs.SelectObservation(env, indices).",
+                + "ame the entries to keep: fx.envs.SelectObservation(env, indices).",
             )
         )
     size, velocities = _VELOCITIES[name]
@@ -217,7 +215,7 @@ def mask_velocities(env: Any) -> SelectObservation:
                 "mask_velocities: env",
                 wanted=f"the {size} numbers that {name} is observed by",
                 got=f"{env.name} with {space!r}",
-                fix="Hide velocities first, and put other wrappers around that.",
+                fix="Mask velocities first, and put other wrappers around that.",
             )
         )
     return SelectObservation(env, [i for i in range(size) if i not in velocities])

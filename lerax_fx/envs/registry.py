@@ -1,4 +1,4 @@
-"""Environments by their name."""
+"""Environments by name."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -85,8 +85,8 @@ def _gymnax_adapter(env: Any) -> "ModuleType":
 
 
 def spaces_of(env: Any) -> tuple[Space, Space]:
-    """The spaces of observations and of actions of `env`, an `Env` or whatever
-    [`make`][lerax_fx.make] takes; or `env` itself, if it is these two.
+    """The observation and action space of `env`: an `Env`, whatever [`make`][lerax_fx.make] takes,
+    or the two spaces themselves.
     """
     match env:
         case (Space() as observations, Space() as actions):

@@ -1,4 +1,4 @@
-"""The space of observations that come with the time that passed before them."""
+"""The space of `Timed` observations."""
 
 from typing import Any, final
 
@@ -15,7 +15,7 @@ from lerax_fx.typing import Flag, Key, Tree
 
 @final
 class TimedSpace(Space):
-    """[`Timed`][lerax_fx.data.Timed] observations: a value of one space, and a `dt`.
+    """The space of [`Timed`][lerax_fx.data.Timed] observations: a value of one space, and a `dt`.
 
     `flatten` gives the value and then the `dt`, so that what takes vectors takes time as one
     input more.
@@ -38,7 +38,7 @@ class TimedSpace(Space):
                     "TimedSpace: value",
                     wanted="a Space",
                     got=f"{value!r}",
-                    fix="Pass the space of what is observed, such as fx.spaces.Box(-1.0, 1.0, "
+                    fix="Pass the space of the observations, such as fx.spaces.Box(-1.0, 1.0, "
                     "(3,)).",
                 )
             )

@@ -1,4 +1,4 @@
-"""Environment wrappers: their base, time limits and action spaces."""
+"""Environment wrappers: base classes, time limits, action spaces."""
 
 from typing import Any, final
 
@@ -25,7 +25,7 @@ class WrapperState(eqx.Module):
 
 
 class AbstractEnclosing(Env):
-    """An environment made of another, in its field `env`; its states are `WrapperState`s."""
+    """An environment around another one, `env`; its states are `WrapperState`s."""
 
     env: eqx.AbstractVar[Env]
 
@@ -40,7 +40,7 @@ class AbstractEnclosing(Env):
 
 
 class AbstractWrapper(AbstractEnclosing):
-    """An environment that changes something about another, in its field `env`.
+    """The base of wrappers: an environment that changes something about another, `env`.
 
     Override the hooks, from `wrap_action_space` on. Random numbers of the wrapped
     environment are the same as without the wrapper. The key that `next_memory` gets is this
@@ -110,7 +110,7 @@ class AbstractWrapper(AbstractEnclosing):
         return action
 
     def wrap_observation(self, memory: Tree, observation: Tree) -> Tree:
-        """What is seen outside; `memory` is that of the state that is observed."""
+        """The observation outside; `memory` is that of the observed state."""
         del memory
         return observation
 
@@ -148,21 +148,20 @@ class AbstractWrapper(AbstractEnclosing):
         return reset_state
 
     def _own_key(self, key: Key) -> Key:
-        """The key of this wrapper. `key` itself goes to the wrapped environment, and so to
-        every wrapper inside: the number of wrappers within tells their keys apart. Counted
-        from a large number, far from what an environment may fold in.
+        """The key of this wrapper, folded in by the number of wrappers within; `key` itself goes to
+        the wrapped environment, and so to every wrapper inside. Counted from a large number, far
+        from what an environment may fold in.
         """
         return jax.random.fold_in(key, 0x77726170 + _wrappers_within(self))
 
 
 def freeze_statistics(env: Env, state: Tree) -> Env:
-    """The environment for evaluation: all running statistics as they are in `state`, and
-    never updated.
+    """Freeze the running statistics of an environment at those in `state`, for evaluation.
 
     **Arguments:**
 
-    - `state`: a state of `env`, or a batch of such (the `environment` of a rollout's
-      actors): what all environments share is taken from the first.
+    - `state`: a state of `env`, or a batch of such (`state["rollout"].runners.environment` of a
+      chain): what all environments share is taken from the first.
     """
     if not isinstance(env, AbstractEnclosing):
         return env
@@ -234,7 +233,7 @@ def float_box(wrapper: str, env: Env) -> Box:
 
 @final
 class TimeLimit(AbstractWrapper):
-    """Truncate episodes after `max_steps` steps: the value of the last state still counts.
+    """Truncate episodes after `max_steps` steps.
 
     **Arguments:**
 
@@ -266,7 +265,7 @@ class TimeLimit(AbstractWrapper):
 
 @final
 class ClipAction(AbstractWrapper):
-    """Let the agent act anywhere, and clip to the bounds of the action space.
+    """Clip actions to the bounds of the action space.
 
     **Arguments:**
 
@@ -292,7 +291,7 @@ class ClipAction(AbstractWrapper):
 
 @final
 class RescaleAction(AbstractWrapper):
-    """Let the agent act in [-1, 1], and map that onto the action space, linearly.
+    """Rescale actions from [-1, 1] to the bounds of the action space.
 
     Nothing is clipped: an action outside of [-1, 1] lands outside of the space. Put
     [`ClipAction`][lerax_fx.envs.ClipAction] around this for policies without bounds.

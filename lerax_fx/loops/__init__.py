@@ -1,4 +1,4 @@
-"""Training and evaluating."""
+"""Training loops and evaluation."""
 
 from lerax_fx.loops.anakin import AnakinLoop, TrainState, anakin_loop, updates_in
 from lerax_fx.loops.evaluation import Evaluation, evaluate

@@ -1,4 +1,4 @@
-"""The training loop: a whole run as one pure function."""
+"""The Anakin training loop: a whole run as one pure function."""
 
 import functools
 from collections.abc import Callable
@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lerax_fx._core.arguments import check_count
-from lerax_fx._core.chain import as_chain
+from lerax_fx._core.arguments import check_count, check_key
+from lerax_fx._core.arrays import first_difference
+from lerax_fx._core.chain import ChainState, as_chain
 from lerax_fx._core.hyperparameters import Structure, arrays_of, combine, partition, partition_agent
 from lerax_fx._core.scan import vary_over, varying_axes
 from lerax_fx._core.transform import Transform
@@ -27,7 +28,7 @@ _BYTES_AHEAD = 2**14
 
 @final
 class TrainState(eqx.Module):
-    """A run between two updates: everything that is needed to go on, bit for bit.
+    """The state of a run between two updates: everything that is needed to continue it.
 
     - `agent`: the agent, as trained so far.
     - `algorithm`: the states of all stages.
@@ -64,7 +65,7 @@ class AnakinLoop:
         trained, metrics = _train(
             self._numbers,
             numbers,
-            _checked_key(key),
+            check_key("anakin_loop: key", key),
             self._structure,
             structure,
             self.num_updates,
@@ -77,14 +78,14 @@ class AnakinLoop:
         """
         numbers, structure = partition_agent(_checked_agent(agent))
         trained, algorithm, key = _init(
-            self._numbers, numbers, _checked_key(key), self._structure, structure
+            self._numbers, numbers, check_key("anakin_loop: key", key), self._structure, structure
         )
         return TrainState(combine(trained, structure), algorithm, key)
 
     def step(
         self, state: TrainState, num_updates: int = 1, *, donate: bool = False
     ) -> tuple[TrainState, Metrics]:
-        """`num_updates` updates from a state on.
+        """`num_updates` updates from a state.
 
         Pieces of a single update may round otherwise than longer ones, since XLA compiles them
         differently: PPO's weights differed by 3e-8 after twelve, on a CPU, and by nothing in
@@ -121,9 +122,15 @@ class AnakinLoop:
         static = self._structure, structure, num_updates
         compiled = steps.lower(carry, self._numbers, *static).compile()
 
+        shapes = jax.eval_shape(lambda carry: carry, carry)
+
         def step(state: TrainState) -> tuple[TrainState, Metrics]:
             carry = arrays_of(state.agent, structure), state.algorithm, state.key
-            (trained, algorithm, key), metrics = compiled(carry, self._numbers)
+            try:
+                (trained, algorithm, key), metrics = compiled(carry, self._numbers)
+            except TypeError:
+                _check_like(shapes, carry)
+                raise
             return TrainState(combine(trained, structure), algorithm, key), metrics
 
         return step
@@ -214,8 +221,8 @@ def _next_key(key: Key, _: None) -> tuple[Key, Key]:
 
 
 def _updates_ahead(algorithm: Transform[None, Any], key: Key, num_updates: int) -> int:
-    """For how many updates random numbers are drawn ahead: as many as fit in the bounds, and divide
-    `num_updates`, since what is left over would have to be compiled by itself.
+    """The number of updates for which random numbers are drawn ahead: as many as fit in the bounds,
+    and a divisor of `num_updates`, since the remainder would have to be compiled by itself.
     """
     drawn = jax.tree.leaves(jax.eval_shape(algorithm.draw_ahead, key))
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in drawn)
@@ -223,8 +230,42 @@ def _updates_ahead(algorithm: Transform[None, Any], key: Key, num_updates: int) 
     return next(count for count in range(most, 0, -1) if num_updates % count == 0)
 
 
-_steps = jax.jit(_advance, static_argnums=(2, 3, 4))
-_donating_steps = jax.jit(_advance, static_argnums=(2, 3, 4), donate_argnums=0)
+def _resume(
+    carry: Any,
+    numbers: list[Any],
+    structure: Structure,
+    agent_structure: Structure,
+    num_updates: int,
+) -> tuple[Any, Metrics]:
+    agent, _, key = carry
+    # Where `_init` made the state, JAX has these shapes already.
+    _check_like(_init.eval_shape(numbers, agent, key, structure, agent_structure), carry)
+    return _advance(carry, numbers, structure, agent_structure, num_updates)
+
+
+_steps = jax.jit(_resume, static_argnums=(2, 3, 4))
+_donating_steps = jax.jit(_resume, static_argnums=(2, 3, 4), donate_argnums=0)
+
+
+def _check_like(expected: Any, carry: Any) -> None:
+    """**Raises:** `WiringError` for the state of another algorithm, or one of other sizes."""
+    for what, wanted, given in zip(("agent", "state", "key"), expected, carry, strict=True):
+        names, others = (
+            list(tree) if isinstance(tree, ChainState) else [] for tree in (wanted, given)
+        )
+        if names != others:
+            difference = "", f"of the stages {', '.join(names)}", f"of {', '.join(others)}"
+        elif (difference := first_difference(wanted, given)) is None:
+            continue
+        path, before, after = difference
+        raise WiringError(
+            format_error(
+                f"anakin_loop: state: {what}{path}",
+                wanted=f"one like that of `init` of this algorithm, {before}",
+                got=after,
+                fix="Go on with a state of the same algorithm and of the same sizes (num_envs).",
+            )
+        )
 
 
 def _checked_state(state: Any) -> TrainState:
@@ -253,30 +294,11 @@ def _checked_agent(agent: Any) -> Any:
     )
 
 
-def _checked_key(key: Any) -> Key:
-    dtype, shape = getattr(key, "dtype", None), np.shape(key)
-    if dtype is not None:
-        if jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ():
-            return key
-        if dtype == jnp.uint32 and len(shape) == 1:
-            return key
-    got = f"an array of shape {shape}" if dtype is not None else f"{key!r:.80}"
-    raise WiringError(
-        format_error(
-            "anakin_loop: key",
-            wanted="one random key",
-            got=got,
-            fix="Pass jax.random.key(seed); for many seeds, "
-            "jax.vmap(train, in_axes=(None, 0))(agent, jax.random.split(key, n)).",
-        )
-    )
-
-
 def updates_in(total_steps: int, *, num_envs: int, num_steps: int, warmup: int = 0) -> int:
-    """How many whole updates of `num_envs * num_steps` environment steps are in a budget.
+    """The number of updates of `num_envs * num_steps` environment steps in a budget.
 
-    **Raises:** `HyperparameterError` if there is not even one, or if nothing is left after
-    the first `warmup` steps, in which nothing is learnt.
+    **Raises:** `HyperparameterError` for a budget of less than one update, or of less than the
+    `warmup` steps of a replay.
     """
     batch = check_count("num_envs", num_envs) * check_count("num_steps", num_steps)
     if check_count("total_steps", total_steps) < batch:

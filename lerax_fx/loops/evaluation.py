@@ -1,4 +1,4 @@
-"""Evaluation of an agent over whole episodes."""
+"""Evaluation: episode returns of an agent."""
 
 import functools
 from typing import Any, final
@@ -21,7 +21,7 @@ from lerax_fx.typing import Key, Tree
 
 @final
 class Evaluation(eqx.Module):
-    """The episodes of an evaluation.
+    """Returns and lengths of the episodes of an evaluation.
 
     - `episode_return`: the sum of rewards of each, without discount.
     - `episode_length`: the steps of each.
@@ -43,7 +43,7 @@ def evaluate(
     greedy: bool = True,
     max_steps: int = 10_000,
 ) -> Evaluation:
-    """Run an agent for one episode in each of `num_episodes` environments.
+    """Evaluate an agent: one episode in each of `num_episodes` environments.
 
     It compiles itself, once for each structure of environment and agent: another key, other
     parameters of the agent or other floats of the environment compile nothing.

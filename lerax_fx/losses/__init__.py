@@ -1,6 +1,6 @@
-"""Losses: terms that can be summed, and the sums that have names."""
+"""Losses: terms that can be summed, and the losses of the algorithms here."""
 
-from lerax_fx.losses.base import Loss, loss_term
+from lerax_fx.losses.base import Loss, LossOutput, loss_term
 from lerax_fx.losses.model import ModelPrediction, dynamics_loss, forward_model
 from lerax_fx.losses.on_policy import (
     PolicyOutput,
@@ -37,6 +37,7 @@ __all__ = [
     "ActionReturns",
     "CriticQValues",
     "Loss",
+    "LossOutput",
     "ModelPrediction",
     "PolicyOutput",
     "PolicyQValues",

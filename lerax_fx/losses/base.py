@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lerax_fx._core.arguments import bind_hyperparameters, unchecked
+from lerax_fx._core.arrays import written
 from lerax_fx._core.schedules import ScalarOrSchedule, as_schedule, scaled
 from lerax_fx.errors import WiringError, format_error
 from lerax_fx.typing import Key, Metrics, Scalar, Tree
@@ -19,15 +20,31 @@ D_contra = TypeVar("D_contra", contravariant=True)
 Data = TypeVar("Data")
 Evaluated = TypeVar("Evaluated")
 P = ParamSpec("P")
-TermValue = Scalar | tuple[Scalar, Metrics]
+Priority = Float[Array, "*batch"]
+TermValue = Scalar | tuple[Scalar, Metrics] | tuple[Scalar, Metrics, Priority | None]
+
+
+@final
+class LossOutput(eqx.Module):
+    """A loss of an agent on data.
+
+    - `loss`: float, `()`.
+    - `metrics`: `loss`, and the value of each term, unweighted, by its name.
+    - `priority`: the new priority of each trajectory of the data, for a replay that samples by
+      priorities; `None` for data without importance weights.
+    """
+
+    loss: Scalar
+    metrics: Metrics
+    priority: Priority | None = None
 
 
 @final
 class Term(eqx.Module):
     """One term of a loss.
 
-    - `function`: `(evaluated, data, **hyperparameters) -> scalar`, or the scalar with
-      metrics.
+    - `function`: `(evaluated, data, **hyperparameters) -> scalar`, or `(scalar, metrics)`, or
+      `(scalar, metrics, priority)`.
     - `evaluate`: `(agent, data, key) -> evaluated`, the forward pass through the networks.
       Terms with the same one share it.
     """
@@ -42,7 +59,7 @@ class Term(eqx.Module):
 
     @property
     def input_type(self) -> Any:
-        """The type that the second argument, the data, is annotated with; `Any` for none."""
+        """The annotated type of the second argument, the data; `Any` for none."""
         hints = get_type_hints(self.function)
         data = list(inspect.signature(self.function).parameters)[1:2]
         hint = hints.get(data[0], Any) if data else Any
@@ -52,7 +69,7 @@ class Term(eqx.Module):
 
 @final
 class Loss(eqx.Module, Generic[D_contra]):
-    """A weighted sum of terms, itself to be added, subtracted and scaled.
+    """A weighted sum of terms. Losses can be added, subtracted and scaled.
 
         surrogate + 0.5 * value - 0.01 * entropy
 
@@ -75,34 +92,41 @@ class Loss(eqx.Module, Generic[D_contra]):
 
     @property
     def formula(self) -> str:
-        """The loss as one would write it: `0.5 value_loss() - 0.01 entropy()`."""
+        """The loss as a formula: `0.5 value_loss() - 0.01 entropy()`."""
         parts: list[str] = []
         for term, weight in zip(self.terms, self.weights, strict=True):
-            settings = ", ".join(f"{k}={_written(v)}" for k, v in term.hyperparameters.items())
-            factor = "" if _is_one(weight) else f"{_written(weight)} "
+            settings = ", ".join(f"{k}={written(v)}" for k, v in term.hyperparameters.items())
+            factor = "" if _is_one(weight) else f"{written(weight)} "
             parts.append(f"{factor}{term.name}({settings})")
         return " + ".join(parts).replace("+ -", "- ")
 
     def __call__(self, agent: Tree, data: D_contra, key: Key) -> tuple[Scalar, Metrics]:
-        """The loss of an agent on data, and each term's value, unweighted, by its name. The key
-        is for what the forward passes draw; each of them gets its own.
+        """The loss of an agent on data, and its metrics."""
+        output = self.evaluate(agent, data, key)
+        return output.loss, output.metrics
 
-        **Raises:** `WiringError` if a term is no scalar of a floating-point type, or if two
-        terms share a name.
+    def evaluate(self, agent: Tree, data: D_contra, key: Key) -> LossOutput:
+        """The loss of an agent on data. The key is for what the forward passes draw; each of
+        them gets its own.
+
+        **Raises:** `WiringError` if a term is no scalar of a floating-point type, if two terms
+        share a name, or if two of them set priorities.
         """
         evaluated: dict[Callable[..., Any], Any] = {}
         total = jnp.zeros(())
         metrics: Metrics = {}
+        priorities: list[Priority] = []
         for term, weight in zip(self.terms, self.weights, strict=True):
             if term.evaluate not in evaluated:
                 own_key = jax.random.fold_in(key, len(evaluated))
                 evaluated[term.evaluate] = term.evaluate(agent, data, own_key)
             value = term.function(evaluated[term.evaluate], data, **term.hyperparameters)
-            value, extra = value if isinstance(value, tuple) else (value, {})
+            value, extra, priority = _three(value)
             _check_scalar(term.name, value)
             total = total + weight * value
             metrics = _with(metrics, {term.name: value, **extra})
-        return total, {"loss": total, **metrics}
+            priorities += [] if priority is None else [priority]
+        return LossOutput(total, {"loss": total, **metrics}, _only(priorities))
 
     def __add__(self, other: "Loss[D_contra]") -> "Loss[D_contra]":
         if not isinstance(other, Loss):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
@@ -149,7 +173,7 @@ class LossFactory(Generic[P, Data]):
 def loss_term(
     evaluate: Callable[[Any, Data, Key], Evaluated],
 ) -> Callable[[Callable[Concatenate[Evaluated, Data, P], TermValue]], LossFactory[P, Data]]:
-    """Make a loss of a function of what the networks gave, and the data.
+    """Make a loss of a function of the networks' outputs and the data.
 
         @loss_term(forward)
         def entropy(evaluated: PolicyOutput, data: Estimates) -> Scalar: ...
@@ -171,13 +195,15 @@ def loss_term(
 
 @final
 class FunctionLoss(eqx.Module, Generic[D_contra]):
-    """A function `(agent, data, key) -> scalar`, or the scalar with metrics, as a loss."""
+    """A function `(agent, data, key) -> scalar` as a loss; or one that returns `(scalar,
+    metrics)`, or `(scalar, metrics, priority)`.
+    """
 
     function: Callable[..., Any] = eqx.field(static=True)
 
     @property
     def input_type(self) -> Any:
-        """The type of data that the function says it wants, `Any` if it does not say."""
+        """The annotated type of the data; `Any` for none."""
         data = list(inspect.signature(self.function).parameters)[1]
         wanted = get_type_hints(self.function).get(data, Any)
         wanted = get_origin(wanted) or wanted
@@ -189,14 +215,18 @@ class FunctionLoss(eqx.Module, Generic[D_contra]):
         return f"{getattr(self.function, '__name__', type(self.function).__name__)}()"
 
     def __call__(self, agent: Tree, data: D_contra, key: Key) -> tuple[Scalar, Metrics]:
-        """The loss of an agent on data, and the metrics, `loss` among them.
+        """The loss of an agent on data, and its metrics."""
+        output = self.evaluate(agent, data, key)
+        return output.loss, output.metrics
 
-        **Raises:** `WiringError` if the loss is no scalar.
+    def evaluate(self, agent: Tree, data: D_contra, key: Key) -> LossOutput:
+        """The loss of an agent on data.
+
+        **Raises:** `WiringError` if the loss is no scalar of a floating-point type.
         """
-        value = self.function(agent, data, key)
-        value, metrics = value if isinstance(value, tuple) else (value, {})
+        value, metrics, priority = _three(self.function(agent, data, key))
         _check_scalar(self.formula, value)
-        return value, _with({"loss": value}, metrics)
+        return LossOutput(value, _with({"loss": value}, metrics), priority)
 
 
 def loss_of(where: str, loss: Any) -> Loss[Any] | FunctionLoss[Any]:
@@ -226,16 +256,33 @@ def _takes_three(function: Callable[..., Any]) -> bool:
     return True
 
 
+def _three(value: Any) -> tuple[Any, Metrics, Priority | None]:
+    """What a term or a function returned: the scalar, metrics, priorities."""
+    if not isinstance(value, tuple):
+        return value, {}, None
+    parts: tuple[Any, ...] = value
+    return parts[0], parts[1], parts[2] if len(parts) > 2 else None
+
+
+def _only(priorities: list[Priority]) -> Priority | None:
+    if len(priorities) < 2:
+        return priorities[0] if priorities else None
+    raise WiringError(
+        format_error(
+            "loss: priority",
+            wanted="one term that sets the priorities of the data",
+            got=f"{len(priorities)}",
+            fix="Minimize each by a stage of its own.",
+        )
+    )
+
+
 def _is_one(weight: ScalarOrSchedule) -> bool:
     return isinstance(weight, float) and weight == 1.0
 
 
-def _written(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _most_specific(terms: tuple[Term, ...]) -> Term:
-    """The term whose data the others take as well."""
+    """The term that takes the most specific type of data."""
     chosen = terms[0]
     for term in terms[1:]:
         if chosen.input_type is Any or _takes(chosen, term.input_type):
@@ -300,21 +347,20 @@ _OF_LARGEST = 0.9
 def weighted_mean(
     losses: Float[Array, "*batch time"], weight: Float[Array, "*batch"] | None
 ) -> Scalar:
-    """The mean of the losses, each times the weight of its window; `None` for 1."""
+    """The mean of the losses, weighted by the importance weight of each window; `None` for 1."""
     return jnp.mean(losses if weight is None else weight[..., None] * losses)
 
 
 def priorities(
     errors: Float[Array, "*batch time"], weight: Float[Array, "*batch"] | None
-) -> Metrics:
-    """The metric `priority` of each window, for data with weights; else nothing.
+) -> Priority | None:
+    """The priority of each window, for data with weights; else `None`.
 
     0.9 times the largest error and 0.1 times the mean; of one step, its error.
     """
     if weight is None:
-        return {}
-    mixed = _OF_LARGEST * errors.max(axis=-1) + (1 - _OF_LARGEST) * errors.mean(axis=-1)
-    return {"priority": mixed}
+        return None
+    return _OF_LARGEST * errors.max(axis=-1) + (1 - _OF_LARGEST) * errors.mean(axis=-1)
 
 
 def check_discrete_actions(where: str, action: Tree) -> None:

@@ -21,7 +21,7 @@ class ModelPrediction(eqx.Module):
 
     - `error`: of the observation after it, in units of half the width between bounds.
     - `reward`: for it.
-    - `termination`: the log-odds that it ended the episode for good.
+    - `termination`: the log-odds that it terminated the episode.
     - `failed`: whether the model's equation could not be solved.
     """
 
@@ -32,8 +32,8 @@ class ModelPrediction(eqx.Module):
 
 
 def forward_model(agent: Any, data: Transitions, key: Key) -> ModelPrediction:
-    """Let the agent's model run over each window, from its first observation on; where an
-    episode ended it starts again from the observation that follows.
+    """Unroll the agent's model over each window, from its first observation; at an episode boundary
+    it starts again from the next observation.
 
     **Raises:** `WiringError` if the agent has no model.
     """
@@ -75,21 +75,21 @@ def dynamics_loss(
     reward_weight: NonNegative = 1.0,
     termination_weight: NonNegative = 1.0,
 ) -> tuple[Scalar, Metrics]:
-    """Half the mean squared errors of the observations and the rewards that a model predicts
-    over windows, and the cross entropy of the ends.
+    """Multi-step prediction loss of a dynamics model: half the mean squared errors of the
+    observations and rewards that it predicts over windows, and the cross entropy of terminations.
 
         mean(0.5 |error|^2) + reward_weight mean(0.5 (predicted - reward)^2)
             + termination_weight mean(-log P(terminated or not))
 
     Every step of a window but the first is predicted from what was predicted before it: Du et
     al. 2020, "Model-based Reinforcement Learning for Semi-Markov Decision Processes with
-    Neural ODEs", section 3. Rewards and ends are judged in predicted states, which for them
-    are constants: only observations teach how states move. The last term is there if the
-    model has an `termination_head`.
+    Neural ODEs", section 3. Rewards and terminations are predicted from predicted states with a
+    stop gradient: only observations train the vector field. The last term is there if the model has
+    a `termination_head`.
 
-    Metrics: `observation_error`, `reward_error`, and `termination_error`, 0 without an
+    Metrics: `observation_error`, `reward_error`, and `termination_error`, 0 without a
     `termination_head`: the three means, unweighted; and `failed`, the fraction of steps whose
-    equation could not be solved, in which the state is held and the vector field gets no gradient.
+    equation could not be solved, in which the state stays and the vector field gets no gradient.
     """
     observation = 0.5 * jnp.mean(jnp.sum(output.error**2, axis=-1))
     reward = 0.5 * jnp.mean((output.reward - data.reward) ** 2)
@@ -107,7 +107,7 @@ def dynamics_loss(
 def _cross_entropy(
     log_odds: Float[Array, "..."], terminated: Bool[Array, "..."]
 ) -> Float[Array, "..."]:
-    """0 for a model that knows of no end."""
+    """The cross entropy of terminations; 0 for a model that predicts none."""
     known = log_odds > -jnp.inf
     # Made safe before it is used: a gradient would see infinity times 0.
     safe = jnp.where(known, log_odds, 0.0)

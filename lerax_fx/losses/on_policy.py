@@ -23,7 +23,7 @@ from lerax_fx.typing import Key, Metrics, NonNegative, Positive, Scalar, Tree
 
 @final
 class PolicyOutput(eqx.Module):
-    """The agent's outputs now for the steps of a rollout.
+    """The current agent's outputs on a rollout: policy and values.
 
     - `distribution`: over actions; its arrays begin with the rollout's axes.
     - `value`: of each observation.
@@ -57,7 +57,7 @@ class PolicyOutput(eqx.Module):
 
 
 def forward_rollout(where: str, agent: Any, rollout: Rollout, key: Key) -> PolicyOutput:
-    """Unroll the agent over each trajectory of a rollout, its memory as it was then."""
+    """Unroll the agent over each trajectory of a rollout, from its stored hidden state."""
     check_agent_family(where, agent, ActorCritic)
     axes = rollout.reward.shape
     memory, observation, resets = rollout.memory, rollout.observation, rollout.resets
@@ -67,8 +67,8 @@ def forward_rollout(where: str, agent: Any, rollout: Rollout, key: Key) -> Polic
 
 
 def forward(agent: Any, data: Estimates, key: Key) -> PolicyOutput:
-    """Unroll the agent over each trajectory of the estimates' rollout, its memory as it was
-    when it acted: the forward pass of the on-policy losses.
+    """Unroll the agent over each trajectory, from the stored hidden state: the forward pass of the
+    on-policy losses.
 
     **Raises:** `WiringError` if the agent is no actor-critic.
     """
@@ -79,16 +79,17 @@ def forward(agent: Any, data: Estimates, key: Key) -> PolicyOutput:
 def clipped_surrogate(
     output: PolicyOutput, data: Estimates, *, clip: Positive = 0.2
 ) -> tuple[Scalar, Metrics]:
-    """PPO's clipped surrogate objective, negated.
+    """PPO's clipped surrogate objective, as a loss.
 
     Schulman et al. 2017, "Proximal Policy Optimization Algorithms", eq. 7:
 
         -mean(min(ratio * advantage, clip(ratio, 1 - clip, 1 + clip) * advantage))
 
-    with `ratio` the probability of the action now over that when it was taken.
+    with `ratio` the probability of the action under the current policy over that under the
+    behaviour policy.
 
     Metrics: `approximate_kl`, the estimator `(ratio - 1) - log ratio` of the divergence of
-    the policy from the one that acted (Schulman 2020, "Approximating KL Divergence"), and
+    the policy from the behaviour policy (Schulman 2020, "Approximating KL Divergence"), and
     `clip_fraction`, the share of steps whose ratio is outside of the range.
 
     **Arguments:**
@@ -115,7 +116,7 @@ def clipped_surrogate(
 
 @loss_term(forward)
 def policy_gradient(output: PolicyOutput, data: Estimates) -> Scalar:
-    """The advantage actor-critic's policy loss, `-mean(log_prob * advantage)`.
+    """The policy-gradient loss of advantage actor-critic, `-mean(log_prob * advantage)`.
 
     Mnih et al. 2016, "Asynchronous Methods for Deep Reinforcement Learning", section 4.
     """
@@ -135,7 +136,7 @@ def entropy(output: PolicyOutput, data: Estimates) -> Scalar:
 
 @loss_term(forward)
 def value_loss(output: PolicyOutput, data: Estimates, *, clip: Positive | None = None) -> Scalar:
-    """Half the mean squared difference between values and their targets.
+    """Half the mean squared error of the values.
 
         mean(0.5 * (value - target)^2)
 
@@ -163,7 +164,7 @@ def ppo_loss(
     entropy_weight: NonNegative = 0.01,
     clip_value: bool = True,
 ) -> Loss[Estimates]:
-    """The loss of Schulman et al. 2017, eq. 9:
+    """PPO's loss (Schulman et al. 2017, eq. 9):
 
         clipped_surrogate(clip) + value_weight * value_loss() - entropy_weight * entropy()
 

@@ -19,19 +19,25 @@ from lerax_fx.agents.returns import CategoricalReturns, QuantileReturns, returns
 from lerax_fx.agents.unroll import unroll_batch
 from lerax_fx.data import DistributionTargets, Targets
 from lerax_fx.errors import WiringError, format_error
-from lerax_fx.losses.base import check_discrete_actions, loss_term, priorities, weighted_mean
+from lerax_fx.losses.base import (
+    Priority,
+    check_discrete_actions,
+    loss_term,
+    priorities,
+    weighted_mean,
+)
 from lerax_fx.typing import Key, Metrics, Positive, Scalar
 
 
 @final
 class QValues(eqx.Module):
-    """The value of each action at each step."""
+    """Q-values of each action at each step."""
 
     values: Float[Array, "*batch time actions"]
 
 
 def forward_q(agent: Any, data: Targets, key: Key) -> QValues:
-    """One forward pass through the Q-network."""
+    """The forward pass of the Q-network."""
     check_agent_family("q_loss", agent, QNetwork)
     axes = data.target.shape
     memory, observation, resets = data.memory, data.observation, data.resets
@@ -43,7 +49,7 @@ def forward_q(agent: Any, data: Targets, key: Key) -> QValues:
 @loss_term(forward_q)
 def q_loss(
     output: QValues, data: Targets, *, huber: Positive | None = None
-) -> tuple[Scalar, Metrics]:
+) -> tuple[Scalar, Metrics, Priority | None]:
     """Half the mean squared difference between the values of the actions taken and targets.
 
         mean(0.5 * (Q(observation, action) - target)^2)
@@ -55,8 +61,9 @@ def q_loss(
     - `huber`: the difference from which on the loss is linear, its slope never more than
       `huber`; above 0; `None` for nowhere.
 
-    Metrics: `q_value`, the mean value of the actions taken; for data with importance weights, by
-    which each step's loss is multiplied, `priority`: the absolute difference, of each window.
+    Metrics: `q_value`, the mean value of the actions taken. For data with importance weights, by
+    which each step's loss is multiplied, the priority of each window is set to
+    the absolute difference.
 
     **Raises:** `WiringError`, when traced, for an agent that is no Q-network, or for actions
     that are not integers.
@@ -65,19 +72,19 @@ def q_loss(
     taken = jnp.take_along_axis(output.values, data.action[..., None], axis=-1)[..., 0]
     error = taken - data.target
     losses = rlax.l2_loss(error) if huber is None else rlax.huber_loss(error, huber)
-    metrics = {"q_value": jnp.mean(taken), **priorities(jnp.abs(error), data.weight)}
-    return weighted_mean(losses, data.weight), metrics
+    priority = priorities(jnp.abs(error), data.weight)
+    return weighted_mean(losses, data.weight), {"q_value": jnp.mean(taken)}, priority
 
 
 @final
 class ActionReturns(eqx.Module):
-    """`returns`: of the action taken at each step, in the form that the agent gives them."""
+    """Return distributions of the actions taken, in the agent's form."""
 
     returns: CategoricalReturns | QuantileReturns
 
 
 def forward_return_distributions(agent: Any, data: DistributionTargets, key: Key) -> ActionReturns:
-    """One forward pass through the distributional Q-network."""
+    """The forward pass of the distributional Q-network."""
     where, axes = "distributional loss", data.atoms.shape[:-1]
     check_agent_family(where, agent, DistributionalQNetwork)
     memory, observation, resets = data.memory, data.observation, data.resets
@@ -87,7 +94,9 @@ def forward_return_distributions(agent: Any, data: DistributionTargets, key: Key
 
 
 @loss_term(forward_return_distributions)
-def c51_loss(output: ActionReturns, data: DistributionTargets) -> tuple[Scalar, Metrics]:
+def c51_loss(
+    output: ActionReturns, data: DistributionTargets
+) -> tuple[Scalar, Metrics, Priority | None]:
     """The cross entropy between the targets, projected on the agent's atoms, and its returns.
 
         mean(-sum_i projection(atoms, probabilities)_i log p_i(observation, action))
@@ -95,9 +104,9 @@ def c51_loss(output: ActionReturns, data: DistributionTargets) -> tuple[Scalar, 
     Bellemare et al. 2017, "A Distributional Perspective on Reinforcement Learning",
     algorithm 1. For agents of [`categorical_q_agent`][lerax_fx.categorical_q_agent].
 
-    Metrics: `q_value`, the mean value of the actions taken; for data with importance weights, by
-    which each step's loss is multiplied, `priority`: the divergence of the agent's returns from the
-    targets, of each window.
+    Metrics: `q_value`, the mean value of the actions taken. For data with importance weights, by
+    which each step's loss is multiplied, the priority of each window is set to
+    the divergence of the agent's returns from the targets.
 
     **Raises:** `WiringError`, when traced, for an agent that gives quantiles.
     """
@@ -123,7 +132,7 @@ def c51_loss(output: ActionReturns, data: DistributionTargets) -> tuple[Scalar, 
 @loss_term(forward_return_distributions)
 def quantile_regression_loss(
     output: ActionReturns, data: DistributionTargets, *, huber: Positive | None = 1.0
-) -> tuple[Scalar, Metrics]:
+) -> tuple[Scalar, Metrics, Priority | None]:
     """The quantile regression loss of the agent's quantiles, with the targets as samples.
 
         mean(sum_i E_j |fraction_i - 1{error_ij < 0}| L(error_ij)),
@@ -138,8 +147,9 @@ def quantile_regression_loss(
     - `huber`: the error from which on `L` is linear, its slope never more than `huber`;
       above 0; `None` for the absolute value instead (eq. 8).
 
-    Metrics: `q_value`, the mean value of the actions taken; for data with importance weights, by
-    which each step's loss is multiplied, `priority`: that loss, of each window.
+    Metrics: `q_value`, the mean value of the actions taken. For data with importance weights, by
+    which each step's loss is multiplied, the priority of each window is set to
+    that loss.
 
     **Raises:** `WiringError`, when traced, for an agent that gives the logits of fixed atoms.
     """
@@ -174,9 +184,9 @@ def _mean_with_metrics(
     losses: Float[Array, "*batch time"],
     errors: Float[Array, "*batch time"],
     weight: Float[Array, "*batch"] | None,
-) -> tuple[Scalar, Metrics]:
-    metrics = {"q_value": jnp.mean(returns.mean), **priorities(errors, weight)}
-    return weighted_mean(losses, weight), metrics
+) -> tuple[Scalar, Metrics, Priority | None]:
+    metrics = {"q_value": jnp.mean(returns.mean)}
+    return weighted_mean(losses, weight), metrics, priorities(errors, weight)
 
 
 def _other_form(where: str, wanted: type, got: object, maker: str, other: str) -> WiringError:

@@ -1,4 +1,4 @@
-"""Losses of SAC, TD3 and DDPG: Q critics, policies and the temperature."""
+"""Losses of SAC, TD3 and DDPG: critics, policy and temperature."""
 
 import math
 from typing import Any, final
@@ -13,19 +13,25 @@ from lerax_fx.agents.protocols import ContinuousQ, DiscreteQ, HasTemperature, ch
 from lerax_fx.agents.unroll import agent_key, batch_apply, split_keys
 from lerax_fx.data import Targets
 from lerax_fx.errors import WiringError, format_error
-from lerax_fx.losses.base import check_discrete_actions, loss_term, priorities, weighted_mean
+from lerax_fx.losses.base import (
+    Priority,
+    check_discrete_actions,
+    loss_term,
+    priorities,
+    weighted_mean,
+)
 from lerax_fx.typing import Key, Metrics, Real, Scalar, Tree
 
 
 @final
 class CriticQValues(eqx.Module):
-    """Each critic's value of the action of each step."""
+    """Each critic's Q-value of the action of each step."""
 
     values: Float[Array, "*batch time critics"]
 
 
 def forward_critics(agent: Any, data: Targets, key: Key) -> CriticQValues:
-    """One forward pass through the agent's critics, for the actions that were taken."""
+    """The forward pass of the critics, for the actions taken."""
     family = check_agent_family("q_critic_loss", agent, ContinuousQ, DiscreteQ)
     axes = data.target.shape
     if family is DiscreteQ:
@@ -41,7 +47,7 @@ def forward_critics(agent: Any, data: Targets, key: Key) -> CriticQValues:
 
 
 @loss_term(forward_critics)
-def q_critic_loss(output: CriticQValues, data: Targets) -> tuple[Scalar, Metrics]:
+def q_critic_loss(output: CriticQValues, data: Targets) -> tuple[Scalar, Metrics, Priority | None]:
     """Half the mean squared difference between the values of the actions taken and targets,
     summed over the critics.
 
@@ -50,26 +56,25 @@ def q_critic_loss(output: CriticQValues, data: Targets) -> tuple[Scalar, Metrics
     Fujimoto et al. 2018, "Addressing Function Approximation Error in Actor-Critic Methods",
     algorithm 1.
 
-    Metrics: `q_value`, the mean value of the actions taken; for data with importance weights, by
-    which each step's loss is multiplied, `priority`: the critics' mean absolute difference, of each
-    window.
+    Metrics: `q_value`, the mean value of the actions taken. For data with importance weights, by
+    which each step's loss is multiplied, the priority of each window is set to
+    the critics' mean absolute difference.
     """
     error = output.values - data.target[..., None]
     losses = jnp.sum(rlax.l2_loss(error), axis=-1)
     priority = priorities(jnp.mean(jnp.abs(error), axis=-1), data.weight)
-    metrics = {"q_value": jnp.mean(output.values), **priority}
-    return weighted_mean(losses, data.weight), metrics
+    return weighted_mean(losses, data.weight), {"q_value": jnp.mean(output.values)}, priority
 
 
 @final
 class PolicyQValues(eqx.Module):
-    """The first critic's value of the policy's mode at each step."""
+    """The first critic's Q-value of the policy's mode at each step."""
 
     values: Float[Array, "*batch time"]
 
 
 def forward_dpg(agent: Any, data: Targets, key: Key) -> PolicyQValues:
-    """One forward pass through the actor and, without a gradient to them, the critics."""
+    """The forward pass of the actor and of the critics, which get no gradient."""
     check_agent_family("dpg_loss", agent, ContinuousQ)
     critic = stop_gradient(agent)
 
@@ -96,14 +101,14 @@ def _check_differentiable(action: Any) -> None:
 
 
 def stop_gradient(agent: Any) -> Any:
-    """The agent, with no gradient to it."""
+    """The agent with a stop gradient on its arrays."""
     arrays, rest = eqx.partition(agent, eqx.is_array)
     return eqx.combine(jax.lax.stop_gradient(arrays), rest)
 
 
 @loss_term(forward_dpg)
 def dpg_loss(output: PolicyQValues, data: Targets) -> Scalar:
-    """The deterministic policy gradient loss: minus the first critic's Q-value of the policy's own
+    """The deterministic policy gradient loss: minus the first critic's Q-value of the policy's
     actions.
 
         -mean(Q_1(observation, mu(observation)))
@@ -122,7 +127,7 @@ _DISCRETE_FRACTION = 0.5
 
 @final
 class SoftPolicyOutput(eqx.Module):
-    """What SAC's policy and temperature losses share.
+    """The terms that SAC's policy and temperature losses share.
 
     - `value`: the smallest of the critics' values: of one action drawn at each step; for
       discrete actions, the mean over the policy.
@@ -154,8 +159,8 @@ def check_soft_agent(where: str, agent: Any) -> type:
 def soft_value(
     family: type, agent: Any, critic: Any, observation: Tree, key: Key
 ) -> tuple[Scalar, Scalar]:
-    """The value of what the policy of `agent` does in one observation, by the smallest of the
-    Q-functions of `critic`, and its entropy.
+    """The soft value's two parts: the minimum of the critics' Q-values of the policy's action, and
+    the policy's entropy.
 
     Of one action drawn by reparametrisation: its value and minus its log-probability (Haarnoja
     et al. 2018, arXiv 1812.05905, eq. 3). For discrete actions, both are exact and nothing is
@@ -171,7 +176,7 @@ def soft_value(
 
 
 def forward_sac_policy(agent: Any, data: Targets, key: Key) -> SoftPolicyOutput:
-    """One forward pass through the actor and, without a gradient to them, the critics."""
+    """The forward pass of the actor and of the critics, which get no gradient."""
     family = check_soft_agent("sac_policy_loss", agent)
     critic = stop_gradient(agent)
 
@@ -190,7 +195,7 @@ def forward_sac_policy(agent: Any, data: Targets, key: Key) -> SoftPolicyOutput:
 
 @loss_term(forward_sac_policy)
 def sac_policy_loss(output: SoftPolicyOutput, data: Targets) -> Scalar:
-    """SAC's policy loss: minus the value of the policy's actions, entropy included.
+    """SAC's policy loss: minus the soft value of the policy's actions.
 
         mean(temperature log pi(a | o) - min_i Q_i(o, a)),  a ~ pi(o)
 
@@ -209,8 +214,8 @@ def sac_policy_loss(output: SoftPolicyOutput, data: Targets) -> Scalar:
 def temperature_loss(
     output: SoftPolicyOutput, data: Targets, *, target_entropy: Real | None = None
 ) -> tuple[Scalar, Metrics]:
-    """SAC's temperature loss: raises the temperature while the policy's entropy is below the
-    target entropy, and lowers it while it is above.
+    """SAC's temperature loss (`alpha_loss`): raises the temperature while the policy's entropy is
+    below the target entropy, and lowers it while it is above.
 
         mean(temperature (-log pi(a | o) - target_entropy)),  a ~ pi(o)
 

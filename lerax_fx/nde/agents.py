@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lerax_fx._core.arguments import check_count, check_flag, check_number
+from lerax_fx._core.arguments import check_count, check_flag, check_number, suggest_keywords
 from lerax_fx.agents.encoding import ACTOR_GAIN, CRITIC_GAIN, Encoding, torso_for
 from lerax_fx.agents.networks import (
     GRU,
@@ -32,7 +32,8 @@ from lerax_fx.typing import Flag, Interval, Key, Scalar, Tree
 
 @final
 class CDEMemory(eqx.Module):
-    """What a [`CDEActorCritic`][] carries: the solution so far, and the last value of the control.
+    """The hidden state of a [`CDEActorCritic`][]: the solution so far, and the last value of the
+    control.
 
     - `state`: of the equation.
     - `control`: the features of the last observation.
@@ -222,6 +223,7 @@ _VECTOR_FIELD_GAIN: Final = 0.1
 _KEEP: Final = 2.0
 
 
+@suggest_keywords
 def ode_actor_critic(
     env: Any,
     *,
@@ -282,6 +284,7 @@ def ode_actor_critic(
     )
 
 
+@suggest_keywords
 def cde_actor_critic(
     env: Any,
     *,
@@ -299,7 +302,7 @@ def cde_actor_critic(
     squash: bool = False,
     log_std: float = 0.0,
 ) -> CDEActorCritic:
-    """A neural CDE: a memory that is driven by time and by what is observed.
+    """A neural CDE: a hidden state that is driven by time and by the observations.
 
     **Arguments:**
 
@@ -352,6 +355,7 @@ def cde_actor_critic(
     )
 
 
+@suggest_keywords
 def linear_cde_actor_critic(
     env: Any,
     *,
@@ -364,7 +368,8 @@ def linear_cde_actor_critic(
     log_std: float = 0.0,
     parallel: bool | None = None,
 ) -> LinearCDEActorCritic:
-    """An encoder, linear CDEs as a memory, and a linear policy and value on top of them.
+    """A recurrent actor-critic of structured linear CDEs, with an encoder before and a linear
+    policy and value after them.
 
     As [`gru_actor_critic`][lerax_fx.agents.gru_actor_critic], but for the memory: trained in
     parallel over time, and told how much of it passed.

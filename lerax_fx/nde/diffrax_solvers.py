@@ -41,7 +41,7 @@ class RK4(diffrax.AbstractERK):
 
 @final
 class Slope(eqx.Module):
-    """The right-hand side over the interval as a whole, which is run through from 0 to 1.
+    """The vector field over the interval as a whole, parametrised from 0 to 1.
 
     So an interval of length 0 is like any other. A module, not a closure: diffrax's
     adjoints differentiate with respect to the arrays of a term.
@@ -87,7 +87,7 @@ class Diffusion(eqx.Module):
 
 @final
 class BrownianGrid(diffrax.AbstractPath[Any]):
-    """A Brownian motion on [0, 1] that is known after each of so many equal steps."""
+    """A Brownian motion on [0, 1], known at the ends of so many equal steps."""
 
     increments: Float[Array, "steps noise"]
     t0 = 0.0
@@ -168,18 +168,18 @@ def _terms(
 
 
 def _levy_area(solver: Any) -> Any:
-    """What a solver wants to know of the Brownian motion besides its increments."""
+    """What a solver needs of the Brownian motion besides its increments."""
     wanted = getattr(solver, "minimal_levy_area", diffrax.BrownianIncrement)
     areas = (diffrax.BrownianIncrement, diffrax.SpaceTimeLevyArea, diffrax.SpaceTimeTimeLevyArea)
     return next(area for area in areas if issubclass(area, wanted))
 
 
 def brownian_increments(key: Key, dt: Any, steps: int, noise: int) -> Float[Array, "steps noise"]:
-    """What independent Brownian motions move by in equal steps."""
+    """Independent Brownian increments over equal steps."""
     return safe_sqrt(dt / steps) * jax.random.normal(key, (steps, noise))
 
 
 def safe_sqrt(x: Any) -> Any:
-    """The root, whose gradient at 0 is 0 instead of infinite."""
+    """The square root, with gradient 0 at 0."""
     positive = jnp.asarray(x) > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)

@@ -1,4 +1,4 @@
-"""Models of an environment in continuous time."""
+"""Models of an environment in continuous time: neural ODEs."""
 
 from collections.abc import Callable
 from typing import Any, final
@@ -24,7 +24,7 @@ class Predicted(eqx.Module):
 
     - `state`: after it.
     - `reward`: for it.
-    - `termination`: the log-odds of its ending the episode for good; minus infinity for a
+    - `termination`: the log-odds that it terminates the episode; minus infinity for a
       model that knows of no end.
     - `failed`: whether the equation could not be solved; then `state` is that before it.
     """
@@ -37,7 +37,7 @@ class Predicted(eqx.Module):
 
 @final
 class DrivenField(eqx.Module):
-    """A vector field `(t, state) -> slope` under one action.
+    """A vector field `(t, state) -> slope` under a constant action.
 
     - `field`: of a vector: the state and the action.
     - `drive`: the action.
@@ -47,14 +47,14 @@ class DrivenField(eqx.Module):
     drive: Float[Array, " size"]
 
     def __call__(self, t: Any, state: Float[Array, " state"]) -> Float[Array, " state"]:
-        """At any time the same."""
+        """The slope, the same at any time."""
         del t
         return self.field(jnp.concatenate([state, self.drive]))
 
 
 @final
 class Dynamics(eqx.Module):
-    """A model of an environment as an ordinary differential equation.
+    """A dynamics model: an ordinary differential equation, with heads for reward and termination.
 
         d state / dt = field(state, action),   reward = dt * reward_head(state, action)
 
@@ -69,7 +69,7 @@ class Dynamics(eqx.Module):
     - `reward_head`: a module from the same vector to the reward for a unit of time, of shape
       `(1,)`; None if `reward` is known.
     - `termination_head`: a module from the same vector, with the state after the action, to the
-      log-odds that it ended the episode for good, `(1,)`; None if that is not modelled.
+      log-odds that it terminated the episode, `(1,)`; None if that is not modelled.
     - `encoder`, `decoder`: modules from the scaled observation to the latent state and back;
       None if the one is the other.
     - `reward`: the known reward of a step, of the observations as they are, or None.
@@ -89,26 +89,26 @@ class Dynamics(eqx.Module):
     method: Method = eqx.field(static=True, default_factory=lambda: method("Dynamics"))
 
     def encode(self, observation: Float[Array, "..."]) -> Float[Array, " state"]:
-        """The state in which something is observed."""
+        """The state of an observation."""
         scaled = self.observations.scale(observation)
         return scaled if self.encoder is None else self.encoder(scaled)
 
     def decode(self, state: Float[Array, " state"]) -> Float[Array, "..."]:
-        """What is observed in a state."""
+        """The observation of a state."""
         return self.observations.unscale(self._scaled(state))
 
     def error(
         self, state: Float[Array, " state"], observation: Float[Array, "..."]
     ) -> Float[Array, " size"]:
-        """How far what a state says is observed is off, in units of half the width between
-        an observation's bounds.
+        """The error of a state's observation, in units of half the width between the observation's
+        bounds.
         """
         return self._scaled(state) - self.observations.scale(observation)
 
     def step(
         self, state: Float[Array, " state"], action: Float[Array, "..."], dt: ScalarLike = 1.0
     ) -> Predicted:
-        """What comes of one action, held for a time `dt`.
+        """The prediction for one action, applied for a time `dt`.
 
         **Arguments:**
 
@@ -123,9 +123,7 @@ class Dynamics(eqx.Module):
     def flow(
         self, state: Float[Array, " state"], action: Float[Array, "..."], dt: ScalarLike = 1.0
     ) -> tuple[Float[Array, " state"], Flag]:
-        """The state after a time `dt` of one action, and whether the equation could not be
-        solved.
-        """
+        """The state after one action for a time `dt`, and whether the solver failed."""
         equation = self.method.guarded(ODE(DrivenField(self.field, self._drive(action))))
         dt = jnp.asarray(dt, state.dtype)
         return self.method.interval(equation, state, t=0.0, dt=dt, control=None, key=None)
@@ -137,7 +135,7 @@ class Dynamics(eqx.Module):
         following: Float[Array, " state"],
         dt: ScalarLike = 1.0,
     ) -> tuple[Scalar, Scalar]:
-        """The reward of a step, and the log-odds that it ended the episode for good."""
+        """The predicted reward of a step, and the log-odds that it terminated the episode."""
         drive = self._drive(action)
         reward, ends = jnp.zeros(()), jnp.asarray(-jnp.inf)
         if self.reward is not None:

@@ -16,12 +16,11 @@ from lerax_fx.typing import Tree
 
 
 class AbstractEquation(eqx.Module):
-    """A differential equation, by what it adds to the state over a small piece of time."""
+    """A differential equation, by its increment over a small step of time."""
 
     @abc.abstractmethod
     def increment(self, t: Any, y: Tree, h: Any, control: Any, noise: Any) -> Tree:
-        """What a step of length `h` from time `t` and state `y` adds to the state, at first
-        order.
+        """The increment of a step of length `h` from time `t` and state `y`, at first order.
 
         **Arguments:**
 
@@ -125,8 +124,8 @@ def along(
 
 @final
 class NetworkField(eqx.Module):
-    """A network of the state alone, whose outputs are bounded by 1: no state explodes in a
-    finite time, and no gradient through many steps at once.
+    """A vector field of a network of the state alone, bounded by 1: no state explodes in a finite
+    time, and no gradient through many steps at once.
     """
 
     network: MLP
@@ -138,8 +137,8 @@ class NetworkField(eqx.Module):
 
 @final
 class MatrixField(eqx.Module):
-    """A network of the state alone, with a column for each channel of a control, the first of
-    which is time.
+    """A vector field of a network of the state alone, with a column for each channel of a control,
+    the first of which is time.
 
     The network's outputs are bounded by 1, which Kidger et al. 2020, appendix D, found to
     matter for training. In time, each entry of the state also leaks, at a rate between 0 and 1

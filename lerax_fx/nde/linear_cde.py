@@ -17,11 +17,11 @@ from lerax_fx.agents.protocols import AbstractActorCritic, Output
 from lerax_fx.nde.observations import possible_length, split_time
 from lerax_fx.typing import Key, Scalar, Tree
 
-# How fast blocks forget at first, per unit of time: from within a step to hundreds of them.
+# Initial decay rates, per unit of time: from within a step to hundreds of them.
 _FASTEST: Final = 2.0
 _SLOWEST: Final = 0.02
-# How large their answer to a steady change is at first. In most environments what is observed
-# changes by little in one unit of time. With 50 in place of 10, a second layer saturates.
+# The initial gain for a steady change. In most environments observations change by little in one
+# unit of time. With 50 in place of 10, a second layer saturates.
 _GAIN: Final = 10.0
 _SMALL: Final = 1e-2  # where (e^z - 1) / z is summed as a series
 
@@ -70,13 +70,13 @@ class LinearCDE(eqx.Module):
         size = check_count("LinearCDE: size", size)
         frequency_key, weight_key, drive_key = jax.random.split(key, 3)
         self.log_decay = jnp.linspace(math.log(_SLOWEST), math.log(_FASTEST), size)
-        # A block turns by a radian at most while it forgets: slower blocks turn slower.
+        # A block rotates by a radian at most in its decay time: slower blocks rotate slower.
         turns = jax.random.uniform(frequency_key, (size,), minval=-1.0)
         self.frequency = turns * jnp.exp(self.log_decay)
         self.weight = orthogonal(weight_key, inputs, 2 * size, 0.1)
         drive = orthogonal(drive_key, inputs + 1, 2 * size, 1.0)
-        # A block that forgets at a rate r holds about (rate of change) / r of what drives
-        # it. Scaled by r, all hold rates of change, smoothed, of one size.
+        # The state of a block with decay rate r is about (rate of change) / r of its input.
+        # Scaled by r, all states are smoothed rates of change of one size.
         rates = jnp.tile(jnp.exp(self.log_decay), 2)
         self.drive = drive * rates * _GAIN
 
@@ -134,13 +134,13 @@ class LinearCDE(eqx.Module):
 
 
 def _then(first: Any, second: Any) -> Any:
-    """The flow of some intervals and then others, and whether there is a reset among them: then
-    it forgets what came before.
+    """The composition of two flows, with whether there is a reset among them, which discards what
+    came before it.
     """
     (factor, shift, reset), (next_factor, next_shift, next_reset) = first, second
-    # Selected, not multiplied by 0: what is forgotten may be NaN.
-    forgets = next_reset[..., None]
-    factor, shift = jnp.where(forgets, 0.0, factor), jnp.where(forgets, 0.0, shift)
+    # Selected, not multiplied by 0: what is discarded may be NaN.
+    discard = next_reset[..., None]
+    factor, shift = jnp.where(discard, 0.0, factor), jnp.where(discard, 0.0, shift)
     return next_factor * factor, next_factor * shift + next_shift, reset | next_reset
 
 
@@ -159,7 +159,7 @@ def _one_by_one(
 
 
 def _precise(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The same in float32 at least: XLA's complex numbers are made of 32 or 64 bits each."""
+    """The same in float32 at least, since XLA's complex numbers are made of 32 or 64 bits each."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
@@ -191,8 +191,8 @@ class LinearCDEMemory(eqx.Module):
 
 @final
 class LinearCDELayer(eqx.Module):
-    """A linear CDE driven by features, and a network on its state, the features and the time
-    that passed.
+    """A layer: a linear CDE driven by features, and a network on its state, the features and the
+    time that passed.
 
     The path that drives it is straight from each observation to the next: what happens up
     to an observation depends on that one and those before, never on later ones. It
@@ -203,7 +203,7 @@ class LinearCDELayer(eqx.Module):
     readout: Callable[..., Any]
 
     def initial_memory(self) -> LinearCDEMemory:
-        """Before an episode's first observation."""
+        """The hidden state before an episode's first observation."""
         state = self.equation.initial_state()
         features = jnp.zeros(self.equation.weight.shape[-2], state.real.dtype)
         return LinearCDEMemory(state, features)
@@ -211,7 +211,7 @@ class LinearCDELayer(eqx.Module):
     def step(
         self, memory: LinearCDEMemory, features: Float[Array, " features"], dt: Scalar
     ) -> tuple[LinearCDEMemory, Float[Array, " outputs"]]:
-        """One interval: the memory after it, and what the layer gives on."""
+        """One interval: the hidden state after it, and the layer's output."""
         features = features.astype(memory.features.dtype)
         factor, shift = self.equation.flow(dt, features - memory.features)
         state = factor * memory.state + shift
@@ -226,7 +226,7 @@ class LinearCDELayer(eqx.Module):
         *,
         parallel: bool,
     ) -> tuple[LinearCDEMemory, Float[Array, "time outputs"]]:
-        """What one `step` after the other would give, memory reset where `resets` says so."""
+        """What repeated `step`s would give, with the hidden state reset where `resets` is true."""
         features = features.astype(memory.features.dtype)
         before = jnp.concatenate([memory.features[None], features[:-1]])
         before = jnp.where(resets[:, None], 0.0, before)
@@ -243,11 +243,11 @@ class LinearCDELayer(eqx.Module):
 
 @final
 class LinearCDEActorCritic(AbstractActorCritic):
-    """Features of the observations drive linear CDEs, one on top of the other; actor and
-    critic see what the last gives on.
+    """A recurrent actor-critic of stacked linear CDEs, driven by features of the observations;
+    actor and critic take the last layer's output.
 
-    A layer remembers a linear function of its inputs' past. The second can remember what
-    the first made of it, for instance what was done.
+    The state of a layer is a linear function of its inputs' past; a second layer takes non-linear
+    functions of the first one's.
     Observations are [`Timed`][lerax_fx.data.Timed], or arrays that are one unit of time apart.
 
     - `encoding`: of observations as floats, without their times.

@@ -1,4 +1,4 @@
-"""Observations in continuous time: their times and their scale."""
+"""Times and scales of observations in continuous time."""
 
 from typing import Any, cast, final
 
@@ -15,8 +15,8 @@ from lerax_fx.typing import Scalar, Tree
 
 
 def split_time(observation: Tree) -> tuple[Tree, Scalar]:
-    """What was observed, and how long ago the observation before it was: `dt` of a
-    [`Timed`][lerax_fx.data.Timed], 1 for any other observation.
+    """The observation and the time since the one before: `dt` of a [`Timed`][lerax_fx.data.Timed],
+    1 for any other observation.
     """
     if isinstance(observation, Timed):
         return observation.value, observation.dt
@@ -24,12 +24,12 @@ def split_time(observation: Tree) -> tuple[Tree, Scalar]:
 
 
 def possible_length(dt: Float[Array, "*time"]) -> Float[Array, "*time"]:
-    """The same, but 0 where it is below 0 or not finite: no time passes there."""
+    """A length of time, or 0 where it is negative or not finite."""
     return jnp.where((dt >= 0) & jnp.isfinite(dt), dt, 0.0)
 
 
 def value_space(space: Any) -> Any:
-    """The space of what is observed: the `value` of a space of `Timed` observations."""
+    """The space of the observations themselves: the `value` of a space of `Timed` observations."""
     return getattr(space, "value", space)
 
 
@@ -50,7 +50,7 @@ class Scaling(eqx.Module):
 
     @property
     def size(self) -> int:
-        """How many numbers an array has."""
+        """The number of entries of an array."""
         return len(self.center)
 
     def scale(self, x: Float[Array, "*shape"]) -> Float[Array, " size"]:
@@ -64,7 +64,7 @@ class Scaling(eqx.Module):
 
 
 def box_scaling(where: str, space: Space) -> Scaling:
-    """The scaling of a space of observations.
+    """The scaling of an observation space.
 
     **Raises:** `WiringError` unless it is a `Box` of floats with bounds that are known.
     """

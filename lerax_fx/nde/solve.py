@@ -23,7 +23,8 @@ from lerax_fx.typing import Key, Tree
 
 @final
 class NDESolution(eqx.Module):
-    """What [`nde_solve`][lerax_fx.nde.nde_solve] gives.
+    """A solution of a differential equation over intervals, as
+    [`nde_solve`][lerax_fx.nde.nde_solve] gives it.
 
     - `final`: the state after the last interval.
     - `states`: the state after each interval; the same as `final` for a single one.
@@ -173,7 +174,7 @@ def solve_with(
 def _begins(
     t0: Any, dt: Float[Array, " time"], resets: Bool[Array, " time"] | None
 ) -> Float[Array, " time"]:
-    """The time at which each interval begins, since the episode began."""
+    """The time at which each interval begins, since the episode's start."""
     lengths = possible_length(dt)
     elapsed = jnp.concatenate([jnp.zeros_like(dt[:1]), jnp.cumsum(lengths)[:-1]])
     if resets is None:
@@ -253,7 +254,7 @@ register_producer("NDESolution", "fx.nde.nde_solve(...)")
 
 @final
 class Intervals(eqx.Module):
-    """What to solve a differential equation over: a trajectory, or a batch of them.
+    """The intervals to solve a differential equation over: a trajectory of them, or a batch.
 
     - `state`: before the first interval.
     - `dt`: the length of each interval, at least 0.

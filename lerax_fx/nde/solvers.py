@@ -16,7 +16,7 @@ from lerax_fx.typing import Flag, Key, Tree
 
 @dataclass(frozen=True)
 class Tableau:
-    """The coefficients of an explicit Runge-Kutta method, without stages that nothing uses.
+    """The Butcher tableau of an explicit Runge-Kutta method, without unused stages.
 
         z_i = y + sum_j a_ij k_j,   k_i = f(t + c_i h, z_i) h,   y' = y + sum_i b_i k_i
 
@@ -82,7 +82,7 @@ def explicit_interval(
     control: Any,
     noise: Any,
 ) -> Tree:
-    """The state at the end of one interval, by so many equal steps.
+    """Solve one interval by so many equal Runge-Kutta steps.
 
     **Arguments:**
 
@@ -106,7 +106,7 @@ def explicit_interval(
 def explicit_step(
     equation: AbstractEquation, tableau: Tableau, y: Tree, t: Any, h: Any, control: Any, noise: Any
 ) -> Tree:
-    """One step, its stages unrolled, without those terms whose coefficient is 0."""
+    """One Runge-Kutta step, its stages unrolled, without terms whose coefficient is 0."""
     stages: list[Tree] = []
     for row, c in zip(tableau.a, tableau.c, strict=True):
         time = t + c * h if c else t
@@ -134,7 +134,7 @@ OUTCOMES: Final = ("hold", "raise", "propagate")
 
 
 def outcome(on_failure: OnFailure, failed: Flag, before: Tree, after: Tree) -> Tree:
-    """The state after an interval.
+    """The state after an interval, given what to do on failure.
 
     **Arguments:**
 
@@ -161,10 +161,10 @@ def all_finite(tree: Tree) -> Flag:
 
 
 def guarded(tree: Tree) -> Tree:
-    """The same; but what is not finite in the gradient that comes back is 0.
+    """The same PyTree, with gradients that are not finite replaced by 0.
 
-    A state that is held has nothing to do with the interval that failed, but 0 times the
-    infinite slopes within is NaN.
+    A state that is kept does not depend on the interval that failed, but 0 times the infinite
+    slopes within is NaN.
     """
     dynamic: Any
     rest: Any
@@ -204,7 +204,7 @@ SOLVERS: Final = {
 
 @final
 class Method(eqx.Module):
-    """A solver with everything that it wants to be told; `nde_solve` explains each.
+    """A solver with its options; `nde_solve` explains each.
 
     It holds no arrays, so that it can be structure: a static field of an agent.
     """
@@ -219,14 +219,14 @@ class Method(eqx.Module):
 
     @property
     def tableau(self) -> Tableau | None:
-        """Of the fast path, if that is to be taken."""
+        """The tableau of the unrolled solver, where it is used."""
         import diffrax
 
         constant = self.controller is None or isinstance(self.controller, diffrax.ConstantStepSize)
         return explicit_tableau(self.solver) if constant and self.adjoint is None else None
 
     def guarded(self, equation: AbstractEquation) -> AbstractEquation:
-        """The equation, into whose arrays no NaN flows back from an interval that failed.
+        """The equation with gradients that are not finite replaced by 0.
 
         To be called outside of loops: there it costs nothing.
         """
@@ -296,7 +296,7 @@ def method(
     on_failure: OnFailure = "hold",
     max_steps: int = 4096,
 ) -> Method:
-    """Check what `nde_solve` was told, and put it together.
+    """Check the options of `nde_solve`, and make a `Method` of them.
 
     **Raises:** `HyperparameterError`.
     """
@@ -323,7 +323,7 @@ def method(
 
 
 def check_interval(equation: AbstractEquation, control: Any, key: Any) -> None:
-    """Whether there is what an equation needs, and nothing else.
+    """Check that an equation gets what it needs, and nothing else.
 
     **Raises:** `HyperparameterError`.
     """

@@ -1,4 +1,4 @@
-"""Advantages and value targets from rollouts: GAE, n-step and lambda returns, V-trace."""
+"""Advantage estimators: GAE, n-step returns, Q(lambda), V-trace."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,15 +13,16 @@ from lerax_fx._core.arguments import check_count
 from lerax_fx._core.lift import transform
 from lerax_fx.agents.unroll import agent_key, next_outputs, split_keys
 from lerax_fx.data import Estimates, Rollout, Targets, discounts
+from lerax_fx.errors import HyperparameterError, format_error
 from lerax_fx.losses.on_policy import forward_rollout
-from lerax_fx.stages.minibatches import check_whole_trajectories
+from lerax_fx.stages.batches import check_whole_trajectories
 from lerax_fx.typing import Fraction, Key, Positive, Scalar
 
 T = TypeVar("T")
 
 
 def vmap_trajectories(where: str, estimate: Callable[..., T], rollout: Rollout, *more: Array) -> T:
-    """`estimate`, written for one trajectory, over all the batch axes of a rollout.
+    """Vmap `estimate`, written for one trajectory, over all batch axes of a rollout.
 
     **Raises:** `WiringError`, of the stage `where`, if trajectories were cut into steps.
     """
@@ -34,7 +35,7 @@ def vmap_trajectories(where: str, estimate: Callable[..., T], rollout: Rollout, 
 def rewards_and_discounts(
     trajectory: Rollout, discount: ScalarLike
 ) -> tuple[Float[Array, " time"], Float[Array, " time"]]:
-    """Rewards and discounts in which every end of a trajectory is one that rlax knows.
+    """Rewards and discounts of a trajectory with episode boundaries, in the form that rlax takes.
 
     rlax knows one kind of end, a discount of 0, and takes the next row's value as what
     follows a step. Where an episode ends, and at the last row, the next row is no
@@ -54,7 +55,7 @@ def rewards_and_discounts(
 
 @transform
 def gae(rollout: Rollout, *, discount: Fraction = 0.99, lambda_: Fraction = 0.95) -> Estimates:
-    """Estimate advantages as exponentially weighted sums of temporal differences.
+    """Generalised advantage estimation, GAE(lambda).
 
     Schulman et al. 2016, "High-Dimensional Continuous Control Using Generalized Advantage
     Estimation", eq. 16, over a trajectory that may hold ends of episodes:
@@ -93,8 +94,8 @@ def gae(rollout: Rollout, *, discount: Fraction = 0.99, lambda_: Fraction = 0.95
 
 
 @transform
-def n_step_returns(rollout: Rollout, *, n: int = 5, discount: Fraction = 0.99) -> Estimates:
-    """Estimate returns from `n` rewards and the value after them.
+def n_step_returns(rollout: Rollout, *, n: int | None = 5, discount: Fraction = 0.99) -> Estimates:
+    """n-step returns and advantages.
 
     Sutton & Barto 2018, eq. 7.1; Mnih et al. 2016 (A3C), section 4:
 
@@ -106,18 +107,30 @@ def n_step_returns(rollout: Rollout, *, n: int = 5, discount: Fraction = 0.99) -
 
     **Arguments:**
 
-    - `n`: the most rewards in a window, at least 1. With `n` of at least the trajectory's
-      length these are the returns that A2C uses.
+    - `n`: the most rewards in a window, at least 1 and at most the trajectory's length; None
+      for that length, which gives the returns that A2C uses.
     - `discount`: of a reward one step later, in [0, 1]; where observations are
       [`Timed`][lerax_fx.data.Timed], one unit of time later: `discount ** dt` for a step.
 
-    **Raises:** `HyperparameterError` if `n` is not an int of at least 1.
+    **Raises:** `HyperparameterError` if `n` is not an int of at least 1, or is larger than the
+    trajectory's length.
     """
-    check_count("n_step_returns: n", n)
+    check_whole_trajectories("n_step_returns")
+    length = rollout.reward.shape[-1]
+    steps = length if n is None else check_count("n_step_returns: n", n)
+    if steps > length:
+        raise HyperparameterError(
+            format_error(
+                "n_step_returns: n",
+                wanted=f"at most the {length} steps of a trajectory",
+                got=f"{n}",
+                fix="Raise num_steps of the rollout, lower n, or pass n=None for whole "
+                "trajectories.",
+            )
+        )
 
     def targets(trajectory: Rollout):
         reward, discounts = rewards_and_discounts(trajectory, discount)
-        steps = min(n, trajectory.reward.shape[0])
         return rlax.n_step_bootstrapped_returns(reward, discounts, trajectory.next_value, steps)
 
     target = vmap_trajectories("n_step_returns", targets, rollout)
@@ -128,8 +141,8 @@ def n_step_returns(rollout: Rollout, *, n: int = 5, discount: Fraction = 0.99) -
 def q_lambda_returns(
     rollout: Rollout, *, discount: Fraction = 0.99, lambda_: Fraction = 0.95
 ) -> Targets:
-    """Q(lambda) targets for the actions taken: a mean of the returns of every length, each
-    bootstrapped from the best action's value, without a target network.
+    """Q(lambda) targets for the Q-values of the actions taken: lambda-returns that bootstrap from
+    the largest Q-value, without a target network.
 
         target_t = reward_t
             + discount * ((1 - lambda_) * max_a Q(next_observation_t, a) + lambda_ * target_{t+1})
@@ -177,13 +190,13 @@ def vtrace(
     clip_rho: Positive = 1.0,
     clip_policy_rho: Positive = 1.0,
 ) -> Estimates:
-    """Estimate values and advantages under the agent as it is now.
+    """V-trace targets and advantages: off-policy corrected to the agent's current policy.
 
     Espeholt et al. 2018 (IMPALA), eq. 1 and section 4.2: temporal differences weighted by
     `rho = min(clip_rho, ratio)` and `c = lambda_ * min(1, ratio)`, where `ratio` is the
-    probability of the action now over that when it was taken. The values stay those that
-    the rollout recorded; with an unchanged agent every ratio is 1, and the targets are
-    n-step returns over the whole trajectory.
+    probability of the action under the current policy over that under the behaviour policy. The
+    values are those that the rollout recorded; with an unchanged agent every ratio is 1, and the
+    targets are n-step returns over the whole trajectory.
 
     **Arguments:**
 
@@ -215,7 +228,7 @@ def vtrace(
 
 @transform
 def normalize_advantage(data: Estimates, *, epsilon: Positive = 1e-8) -> Estimates:
-    """Shift and scale advantages to mean 0 and standard deviation 1 over the whole data.
+    """Normalise advantages to mean 0 and standard deviation 1 over the batch.
 
     Within `minibatch` that is each minibatch, as PPO's implementations have it (Huang et
     al. 2022, "The 37 Implementation Details of Proximal Policy Optimization", detail 7).
@@ -230,9 +243,9 @@ def normalize_advantage(data: Estimates, *, epsilon: Positive = 1e-8) -> Estimat
 
 @transform
 def recompute_values(agent: Any, rollout: Rollout, key: Key) -> Rollout:
-    """Replace `value` and `next_value` by those of the agent as it is now.
+    """Recompute `value` and `next_value` with the agent's current parameters.
 
-    For advantages that are estimated anew in each epoch (Andrychowicz et al. 2021, "What
+    To estimate advantages anew in each epoch (Andrychowicz et al. 2021, "What
     Matters In On-Policy Reinforcement Learning?", section 3.5):
 
         repeat(4, chain(recompute_values(), gae(), minibatch(..., num_epochs=1)))
@@ -276,6 +289,6 @@ def _unroll(
 
 
 def _next_values(agent: Any, trajectory: Rollout, key: Key) -> Float[Array, " time"]:
-    """The value of each `next_observation`, a step at a time."""
+    """The value of each `next_observation`, by one step from the hidden state before it."""
     steps = trajectory.observation, trajectory.resets, trajectory.next_observation
     return next_outputs(agent, trajectory.memory, *steps, agent_key(key, 1)).value

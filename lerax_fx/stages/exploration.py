@@ -16,13 +16,11 @@ from lerax_fx.typing import Count, Interval
 
 
 class AbstractExploration(EvaluatesSchedules):
-    """A behaviour policy, made from the agent's own distribution. Schedules in it count environment
-    steps.
-    """
+    """A behaviour policy, made from the agent's output. Schedules in it count environment steps."""
 
     @abc.abstractmethod
     def __call__(self, output: Any, steps: Count) -> distrax.Distribution:
-        """The distribution to act by, in one environment.
+        """The behaviour policy's distribution, in one environment.
 
         **Arguments:**
 
@@ -46,7 +44,8 @@ class EpsilonGreedy(AbstractExploration):
 
 @suggest_keywords
 def epsilon_greedy(epsilon: ScalarOrSchedule) -> EpsilonGreedy:
-    """Epsilon-greedy: a uniformly random action with probability `epsilon`, else a greedy one.
+    """Epsilon-greedy exploration: a uniformly random action with probability `epsilon`, else the
+    greedy one.
 
         rollout(env, ..., explore=epsilon_greedy(optax.linear_schedule(1.0, 0.05, 250_000)))
 
@@ -55,11 +54,11 @@ def epsilon_greedy(epsilon: ScalarOrSchedule) -> EpsilonGreedy:
 
     **Arguments:**
 
-    - `epsilon`: in [0, 1], or an Optax schedule over environment steps, of which what lies
-      outside is brought there.
+    - `epsilon`: in [0, 1], or a schedule over environment steps, whose values are clipped to
+      [0, 1].
 
     **Raises:** `HyperparameterError` for a number outside; `WiringError`, when traced, if
-    the agent has no action values.
+    the agent has no Q-values.
     """
     return EpsilonGreedy(
         check_number("epsilon_greedy: epsilon", epsilon, Interval(0.0, 1.0), schedule=True)
@@ -92,7 +91,7 @@ class GaussianNoise(AbstractExploration):
 
 @suggest_keywords
 def gaussian_noise(scale: ScalarOrSchedule) -> GaussianNoise:
-    """The agent's action with Gaussian noise on each of its numbers, clipped to the bounds.
+    """Gaussian exploration noise on a deterministic policy's actions, clipped to their bounds.
 
         rollout(env, ..., explore=gaussian_noise(0.1))
 

@@ -1,4 +1,4 @@
-"""Gradient steps on a loss, and learning-rate schedules."""
+"""Gradient steps on a loss, optimisers and learning-rate schedules."""
 
 import dataclasses
 import inspect
@@ -13,6 +13,7 @@ import optax
 from jaxtyping import ArrayLike, ScalarLike
 
 from lerax_fx._core.arguments import check_count, check_number, declared_intervals, suggest_keywords
+from lerax_fx._core.arrays import written
 from lerax_fx._core.schedules import EvaluatesSchedules, Schedule
 from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx.agents.packing import replace_part
@@ -38,7 +39,7 @@ class Anneal(Schedule):
 
 @suggest_keywords
 def anneal(value: NonNegative, *, num_updates: int, steps_per_update: int = 1) -> Anneal:
-    """A schedule from `value` to 0, linear in the updates of a run.
+    """Linear decay from `value` to 0 over the updates of a run.
 
     Optax counts gradient steps, of which one update of an algorithm makes
     `steps_per_update`: epochs times minibatches for PPO. Within an update the value stays,
@@ -62,7 +63,7 @@ _UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
 def init_optimizer(optimizer: optax.GradientTransformation, params: Tree) -> Tree:
-    """The state of an optimiser before its first update.
+    """Initialise an optimiser's state.
 
     **Raises:** `WiringError` for `optax.lookahead`, for differentially private optimisers, and
     for an optimiser that cannot be initialised with these parameters.
@@ -235,14 +236,14 @@ class Optimizer(EvaluatesSchedules):
 
     @property
     def transformation(self) -> optax.GradientTransformation:
-        """What Optax makes of it, around the numbers as they are now."""
+        """The Optax gradient transformation, made with the current values."""
         args = [_made(value) for value in self.args]
         kwargs = {name: _made(value) for name, value in self.kwargs.items()}
         return self.function(*args, **kwargs)
 
     @property
     def elementwise(self) -> bool:
-        """Whether it is known to do the same on one vector of all parameters."""
+        """Whether it is known to act elementwise, so that it does the same on one flat vector."""
         parts = (*self.args, *self.kwargs.values())
         return self.function in _ELEMENTWISE and all(
             part.elementwise if isinstance(part, Optimizer) else not callable(part)
@@ -251,8 +252,8 @@ class Optimizer(EvaluatesSchedules):
         )
 
     def __str__(self) -> str:
-        parts = [_written(value) for value in self.args]
-        parts += [f"{name}={_written(value)}" for name, value in self.kwargs.items()]
+        parts = [written(value) for value in self.args]
+        parts += [f"{name}={written(value)}" for name, value in self.kwargs.items()]
         return f"{self.function.__name__}({' '.join(parts)})"
 
 
@@ -291,18 +292,12 @@ def optimizer(
 
 
 def transformation_of(value: Tree) -> optax.GradientTransformation:
-    """The gradient transformation of an optimiser of either kind."""
+    """The Optax gradient transformation of an optimiser of either kind."""
     return value.transformation if isinstance(value, Optimizer) else value
 
 
 def _made(value: Any) -> Any:
     return value.transformation if isinstance(value, Optimizer) else value
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    return getattr(value, "__name__", None) or str(value)
 
 
 D = TypeVar("D")
@@ -330,11 +325,14 @@ class Minimize(Transform[D, D]):
 
         differentiated: list[bool] = []
 
-        def objective(trained: Tree) -> tuple[Scalar, Metrics]:
-            loss, metrics = self.loss(self._joined(agent, trained, fixed), data, key)
-            return _noting_derivatives(loss, differentiated), metrics
+        def objective(trained: Tree) -> tuple[Scalar, tuple[Metrics, Any]]:
+            output = self.loss.evaluate(self._joined(agent, trained, fixed), data, key)
+            aux = output.metrics, output.priority
+            return _noting_derivatives(output.loss, differentiated), aux
 
-        (value, metrics), gradient = jax.value_and_grad(objective, has_aux=True)(trained)
+        (value, (metrics, priority)), gradient = jax.value_and_grad(objective, has_aux=True)(
+            trained
+        )
         if not differentiated:
             raise WiringError(
                 format_error(
@@ -354,15 +352,14 @@ class Minimize(Transform[D, D]):
             lambda trained: objective(trained)[0],
         )
         trained = optax.apply_updates(trained, updates)
-        priority = metrics.pop("priority", None)
         out: Any = data
         if priority is not None:
             out = dataclasses.replace(out, priority=priority)
         return Step(self._joined(agent, trained, fixed), state, out, metrics)
 
     def _transformation(self, trained: Tree) -> optax.GradientTransformation:
-        """Optax's, on one vector of all parameters where that is the same: a few operations
-        instead of dozens.
+        """The Optax transformation, applied to one flat vector of all parameters where that is the
+        same: a few operations instead of dozens.
         """
         transformation = transformation_of(self.optimizer)
         elementwise = isinstance(self.optimizer, Optimizer) and self.optimizer.elementwise
@@ -370,7 +367,7 @@ class Minimize(Transform[D, D]):
         return optax.flatten(transformation) if elementwise and len(dtypes) == 1 else transformation
 
     def _split(self, agent: Tree) -> tuple[Tree, Tree]:
-        """The arrays that are trained, and the rest of the part that is."""
+        """The trainable arrays of the part that is trained, and the rest of that part."""
         part = self._part(agent)
         trainable = jax.tree.map(_trainable, part, is_leaf=_is_non_trainable)
         trained, fixed = eqx.partition(part, trainable)
@@ -395,7 +392,7 @@ class Minimize(Transform[D, D]):
 
 
 def _at(agent: Any, path: str) -> Any:
-    """What a path of fields, such as `"model/vector_field"`, leads to."""
+    """The part of an agent at a path of fields, such as `"model/field"`."""
     part = agent
     for name in path.split("/"):
         if not hasattr(part, name):
@@ -444,7 +441,7 @@ def minimize(
     *,
     part: str | tuple[str, ...] = (),
 ) -> Minimize[D]:
-    """One step of `optimizer` along the gradient of `loss`; the data is given on unchanged.
+    """One gradient step of `optimizer` on `loss`; the data is given on unchanged.
 
         minimize(ppo_loss(), optimizer(optax.adam, 2.5e-4))
         minimize(q_critic_loss(), optimizer(optax.adam, 1e-3), part="critic")
@@ -460,7 +457,7 @@ def minimize(
     - `optimizer`: an [`optimizer`][lerax_fx.optimizer], whose floats are hyperparameters, or an
       Optax gradient transformation, which is structure.
     - `part`: the part of the agent that is trained, by default all of it: the name of a field,
-      a path of fields such as `"model/vector_field"`, or a tuple of these. Only floating-point
+      a path of fields such as `"model/field"`, or a tuple of these. Only floating-point
       arrays are trained, and none in a [`NonTrainable`][lerax_fx.agents.NonTrainable].
 
     Metrics: `loss`, and the value of each of its terms, unweighted, by name; or the

@@ -1,33 +1,36 @@
-"""Acting in environments: the stage that collects rollouts."""
+"""Rollouts: acting in environments."""
 
 import math
-from collections.abc import Callable
-from typing import Any, final
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Int
 
 from lerax_fx._core.arguments import check_count, suggest_keywords
+from lerax_fx._core.chain import as_chain
 from lerax_fx._core.metrics import absent
 from lerax_fx._core.runner import safe_increment
 from lerax_fx._core.scan import scan
 from lerax_fx._core.transform import Shapes, Step, Transform
+from lerax_fx._core.wrapper import Wrapper
 from lerax_fx.agents.check import check_actor_critic
 from lerax_fx.agents.unroll import agent_key, split_keys
 from lerax_fx.data import Rollout
 from lerax_fx.envs.check import check_env
 from lerax_fx.envs.env import ENVIRONMENT_AXIS, Env
 from lerax_fx.envs.registry import make
-from lerax_fx.errors import WiringError, format_error
+from lerax_fx.errors import HyperparameterError, WiringError, format_error
 from lerax_fx.stages.exploration import AbstractExploration
 from lerax_fx.typing import Count, Flag, Key, Metrics, Scalar, Tree
 
 
 @final
 class EpisodeStatistics(eqx.Module):
-    """The episodes of one environment: the one that runs, and sums over those that ended.
+    """Episode returns and lengths in one environment.
 
     - `running_return`, `running_length`: of the episode so far.
     - `ended`: how many ended since the sums were last cleared.
@@ -77,10 +80,12 @@ class EpisodeStatistics(eqx.Module):
         }
 
     def cleared(self) -> "EpisodeStatistics":
-        """The same with the sums at zero; what runs goes on."""
+        """The same with the sums at zero; the running episode goes on."""
         none, nothing = jnp.zeros_like(self.ended), jnp.zeros_like(self.ended_return)
         return EpisodeStatistics(self.running_return, self.running_length, none, nothing, none)
 
+
+D = TypeVar("D")
 
 _SMALL = 1024  # initial states
 _PIECE = 128  # at most
@@ -104,8 +109,8 @@ class RunnerState(eqx.Module):
 
 @final
 class RolloutState(eqx.Module):
-    """`runners` are batched over environments; `steps` counts those of all of them, and stays
-    at `2^31 - 1` once it is there.
+    """The runners of all environments, and the number of environment steps so far, which stays at
+    `2^31 - 1` once it is there.
     """
 
     runners: RunnerState
@@ -125,6 +130,8 @@ class RolloutStep(eqx.Module):
     log_prob: Tree
     value: Tree
     memory: Tree
+    distribution: Any
+    info: Tree
 
 
 @final
@@ -147,6 +154,7 @@ class RolloutStage(Transform[None, Rollout]):
     num_envs: int = eqx.field(static=True)
     num_steps: int = eqx.field(static=True)
     explore: AbstractExploration | None = None
+    keep: tuple[str, ...] = eqx.field(static=True, default=())
 
     def init(self, agent: Any, data: Shapes, key: Key) -> RolloutState:
         del data
@@ -176,7 +184,7 @@ class RolloutStage(Transform[None, Rollout]):
             )
 
         def collect(runner: RunnerState, draws: StepDraws) -> tuple[RunnerState, RolloutStep]:
-            return unroll_environment(self.env, agent, behaviour_policy, runner, draws)
+            return unroll_environment(self.env, agent, behaviour_policy, runner, draws, self.keep)
 
         over_environments = jax.vmap(collect, in_axes=(0, 1), axis_name=ENVIRONMENT_AXIS)
         runners, trajectories = over_environments(state.runners, draws)
@@ -191,6 +199,8 @@ class RolloutStage(Transform[None, Rollout]):
             trajectories.value,
             next_values(agent, trajectories, agent_key(draws.action[0, 0], 1)),
             state.runners.memory,
+            trajectories.distribution,
+            trajectories.info,
         )
         steps = safe_increment(state.steps, self.num_envs * self.num_steps)
         metrics = {"steps": steps, **runners.episodes.metrics()}
@@ -214,7 +224,7 @@ class RolloutStage(Transform[None, Rollout]):
         return StepDraws(action, step, observation, self._initial_states(reset_state, shape))
 
     def _initial_states(self, key: Key, shape: tuple[int, int]) -> Tree:
-        """As many as there are steps, in pieces if they are few.
+        """Reset states, one for each step; in pieces if they are few.
 
         Few of them XLA's CPU backend would spread over threads for ten tiny loops each, and
         waking those takes longer than the work: 0.8 ms of the 3.2 that an update takes
@@ -243,9 +253,10 @@ def unroll_environment(
     behaviour_policy: Callable[[Any], Any],
     runner: RunnerState,
     draws: StepDraws,
+    keep: tuple[str, ...] = (),
 ) -> tuple[RunnerState, RolloutStep]:
-    """Act in one environment, a step for each of `draws`, in a new episode after each end;
-    by the distributions that `behaviour_policy` makes of the agent's outputs.
+    """Act in one environment with auto-reset, one step for each of `draws`, by the behaviour policy
+    that `behaviour_policy` makes of the agent's outputs.
     """
 
     def one_step(runner: RunnerState, draws: StepDraws) -> tuple[RunnerState, RolloutStep]:
@@ -266,6 +277,8 @@ def unroll_environment(
             log_prob,
             output.value,
             memory,
+            distribution if "distribution" in keep else None,
+            timestep.info if "info" in keep else None,
         )
         episode_reward = timestep.info.get("unscaled_reward", timestep.reward)
         next_actor = RunnerState(
@@ -285,7 +298,7 @@ def select_on_done(done: Any, initial: Tree, otherwise: Tree) -> Tree:
 
 
 def next_values(agent: Any, trajectories: RolloutStep, key: Key) -> Any:
-    """The agent's value of each `next_observation`, `(environments, time)`; 0 if terminated.
+    """Bootstrap values: of each `next_observation`, `(environments, time)`; 0 if terminated.
 
     Within an episode that is the next step's value, known already. What has to be
     evaluated is the last step, and the steps that were truncated: seldom any.
@@ -314,7 +327,12 @@ def next_values(agent: Any, trajectories: RolloutStep, key: Key) -> Any:
 
 @suggest_keywords
 def rollout(
-    env: Any, *, num_envs: int, num_steps: int, explore: AbstractExploration | None = None
+    env: Any,
+    *,
+    num_envs: int,
+    num_steps: int,
+    explore: AbstractExploration | None = None,
+    keep: Sequence[str] = (),
 ) -> RolloutStage:
     """Collect trajectories with the agent's policy.
 
@@ -328,12 +346,15 @@ def rollout(
       environment objects.
     - `explore`: how to act otherwise than the policy would, for instance
       [`epsilon_greedy`][lerax_fx.epsilon_greedy]; `log_prob` is of what was done then.
+    - `keep`: what else of each step to keep: `"distribution"`, the behaviour policy's
+      distribution, and `"info"`, what the environment reported.
 
     Metrics: `steps`, environment steps so far, of all copies (after `2^31 - 1` of them it
     stays there, and so do schedules over steps); `episode_return` and `episode_length`,
     means over the episodes that ended in this update (NaN if none did).
 
-    **Raises:** `HyperparameterError` for a count below 1; `EnvironmentSetupError` for an
+    **Raises:** `HyperparameterError` for a count below 1, or another name to keep;
+    `EnvironmentSetupError` for an
     unknown environment; `WiringError`, when traced, if the environment breaks its contract
     (see [`check_env`][lerax_fx.check_env]), if the agent lacks what is asked of
     it, or does not fit the environment's spaces.
@@ -343,6 +364,21 @@ def rollout(
         check_count("rollout: num_envs", num_envs),
         check_count("rollout: num_steps", num_steps),
         _checked_exploration(explore),
+        _checked_keep(keep),
+    )
+
+
+def _checked_keep(keep: Any) -> tuple[str, ...]:
+    names = (keep,) if isinstance(keep, str) else tuple(keep)
+    if set(names) <= {"distribution", "info"}:
+        return names
+    raise HyperparameterError(
+        format_error(
+            "rollout: keep",
+            wanted="names among 'distribution' and 'info'",
+            got=f"{keep!r}",
+            fix='Pass for instance keep=("distribution",).',
+        )
     )
 
 
@@ -352,8 +388,55 @@ def _checked_exploration(explore: Any) -> AbstractExploration | None:
     raise WiringError(
         format_error(
             "rollout: explore",
-            wanted="a way to explore",
+            wanted="an exploration",
             got=f"{explore!r}",
             fix="Pass for instance fx.epsilon_greedy(0.1).",
         )
     )
+
+
+@final
+class LaggedState(eqx.Module):
+    """The behaviour policy's arrays, the number of updates, and the rollout's state."""
+
+    behaviour: Tree
+    updates: Count
+    inner: Tree
+
+
+@final
+class Lagged(Wrapper[None, D]):
+    """See [`lagged`][lerax_fx.lagged]."""
+
+    period: int = eqx.field(static=True)
+
+    def init(self, agent: Tree, data: Shapes, key: Key) -> LaggedState:
+        behaviour = eqx.filter(agent, eqx.is_array)
+        inner = self.inner.init(agent, data, key)
+        return LaggedState(behaviour, jnp.zeros((), jnp.int32), inner)
+
+    def draw_ahead(self, key: Key) -> Tree:
+        return self.inner.draw_ahead(key)
+
+    def update(self, agent: Tree, state: LaggedState, data: None, key: Tree) -> Step[D]:
+        arrays, fixed = eqx.partition(agent, eqx.is_array)
+        behaviour = optax.periodic_update(arrays, state.behaviour, state.updates, self.period)
+        step = self.inner.update(eqx.combine(behaviour, fixed), state.inner, data, key)
+        updates = (state.updates + 1) % self.period
+        return Step(agent, LaggedState(behaviour, updates, step.state), step.out, step.metrics)
+
+
+def lagged(inner: Transform[None, D], *, period: int) -> Lagged[D]:
+    """A rollout by a behaviour policy of some updates ago.
+
+        chain(lagged(rollout(env, ...), period=4), vtrace(), minimize(...))
+
+    The behaviour policy is a copy of the agent, replaced in updates 0, `period`, 2 `period`, ...:
+    it is at most `period - 1` updates old, as an actor's is in Espeholt et al. 2018, "IMPALA:
+    Scalable Distributed Deep-RL with Importance Weighted Actor-Learner Architectures", section 3.
+    Values and log-probabilities of the data are the behaviour policy's.
+
+    **Raises:** `HyperparameterError` if `period` is not an int of at least 1; `WiringError` if
+    `inner` is no stage that starts an algorithm.
+    """
+    return Lagged(as_chain(inner, "lagged: inner"), check_count("lagged: period", period))

@@ -14,7 +14,7 @@ from lerax_fx.typing import Count, Fraction, Interval, Tree
 
 
 class AbstractTargetUpdate(eqx.Module):
-    """The update of a target network."""
+    """How a target network is updated."""
 
     @abc.abstractmethod
     def __call__(self, online: Tree, target: Tree, updates: Count) -> Tree:
@@ -53,7 +53,7 @@ class Polyak(AbstractTargetUpdate):
 
 
 def check_target_update(where: str, update: Any) -> AbstractTargetUpdate:
-    """`update`, or for None a target network that is always the agent.
+    """`update`, or for `None` a target network that always equals the online network.
 
     **Raises:** `WiringError` for anything else.
     """
@@ -64,7 +64,7 @@ def check_target_update(where: str, update: Any) -> AbstractTargetUpdate:
     raise WiringError(
         format_error(
             where,
-            wanted="how the target network follows",
+            wanted="a target update",
             got=f"{update!r}",
             fix="Pass fx.periodic(period) or fx.polyak(step_size).",
         )
@@ -73,7 +73,7 @@ def check_target_update(where: str, update: Any) -> AbstractTargetUpdate:
 
 @suggest_keywords
 def periodic(period: int) -> Periodic:
-    """A copy of the online network, replaced every `period` updates.
+    """Periodic target updates: copy the online network every `period` updates.
 
     Mnih et al. 2015, "Human-level control through deep reinforcement learning", algorithm 1.
 
@@ -84,14 +84,14 @@ def periodic(period: int) -> Periodic:
 
 @suggest_keywords
 def polyak(step_size: Fraction, *, period: int = 1) -> Polyak:
-    """A Polyak average of the online network: `target += step_size * (online - target)`.
+    """Polyak averaging of the online network: `target += step_size * (online - target)`.
 
     Lillicrap et al. 2016, "Continuous control with deep reinforcement learning", section 3.
 
     **Arguments:**
 
-    - `period`: in every how many updates; 2 are the delayed updates of Fujimoto et al. 2018,
-      "Addressing Function Approximation Error in Actor-Critic Methods", section 5.2.
+    - `period`: in updates; 2 gives the delayed updates of Fujimoto et al. 2018, "Addressing
+      Function Approximation Error in Actor-Critic Methods", section 5.2.
 
     **Raises:** `HyperparameterError` if `step_size` is not in [0, 1], or `period` is not an
     int of at least 1.

@@ -1,4 +1,4 @@
-"""Bootstrap targets from target networks: DQN, distributional, SAC and TD3."""
+"""Bootstrap targets from target networks: DQN, C51 and QR-DQN, SAC, TD3."""
 
 from collections.abc import Callable
 from typing import Any, final
@@ -39,21 +39,21 @@ from lerax_fx.typing import Count, Fraction, Interval, Key, NonNegative, Positiv
 
 @final
 class TargetState(eqx.Module):
-    """`network`: the arrays of the target network; `updates`: how many there were."""
+    """The arrays of the target network, `network`, and the number of its `updates`."""
 
     network: Tree
     updates: Count
 
 
 def init_target_network(agent: Tree) -> TargetState:
-    """A target network that is the agent's own."""
+    """A target network with the agent's parameters."""
     return TargetState(eqx.filter(agent, eqx.is_array), jnp.zeros((), jnp.int32))
 
 
 def update_target_network(
     follow: AbstractTargetUpdate, agent: Tree, state: TargetState
 ) -> tuple[Any, TargetState]:
-    """The agent with the next target network for its arrays, and the state after that."""
+    """Update a target network: the agent with its parameters, and the next state."""
     online, fixed = eqx.partition(agent, eqx.is_array)
     network = follow(online, state.network, state.updates)
     return eqx.combine(network, fixed), TargetState(network, state.updates + 1)
@@ -121,9 +121,9 @@ def bootstrap_outputs(
 
 @final
 class Bootstrap(eqx.Module):
-    """For each step of a trajectory that `n` follow, or an end: the discounted rewards, and
-    the observation whose value is added to them with `discount`, 0 where terminated; and which
-    step of the trajectory led to it.
+    """n-step bootstrapping of a trajectory, for each step that `n` others or an episode's end
+    follow: the discounted rewards, the observation to bootstrap from with its `discount`, 0 where
+    terminated, and the step that led to it.
     """
 
     reward: Float[Array, "*starts"]
@@ -193,22 +193,22 @@ def td_target(
 
     Mnih et al. 2015, "Human-level control through deep reinforcement learning", algorithm 1.
     A sum ends where its episode ends; then `Q'` is of the observation before the reset, if
-    the episode was truncated, and left out if it terminated. An agent with memory remembers
-    the window up to there, from the memory it had at its start.
+    the episode was truncated, and left out if it terminated. A recurrent agent is unrolled over
+    the window up to there, from the hidden state at its start.
 
     **Arguments:**
 
     - `discount`: of a reward one step later, in [0, 1]; where observations are
       [`Timed`][lerax_fx.data.Timed], one unit of time later: `discount ** dt` for a step.
     - `n`: how many rewards. Windows of `L` steps give targets for their first `L - n + 1`.
-    - `double`: the agent picks the action that the target network values: van Hasselt et al.
-      2016, "Deep Reinforcement Learning with Double Q-learning", eq. 4.
+    - `double`: the online network picks the action, the target network gives its value: van
+      Hasselt et al. 2016, "Deep Reinforcement Learning with Double Q-learning", eq. 4.
     - `update`: [`periodic`][lerax_fx.periodic] or [`polyak`][lerax_fx.polyak]; by default
       the target network is the agent as it is at each update.
 
     **Raises:** `HyperparameterError` for a discount outside [0, 1] or an `n` below 1;
-    `WiringError`, when traced, for windows shorter than `n`, or an agent without action
-    values.
+    `WiringError`, when traced, for windows shorter than `n`, or an agent without
+    Q-values.
     """
     return TDTarget(
         check_number("td_target: discount", discount, Interval(0.0, 1.0), schedule=True),
@@ -227,8 +227,8 @@ def bootstrapped(
     n: int,
     discount: Fraction,
 ) -> Targets:
-    """The rewards of `n` steps and the discounted `value` of the observation after them, a key
-    for each.
+    """n-step bootstrap targets: `n` rewards and the discounted `value` of the observation after
+    them, with a key for each.
 
     **Raises:** `WiringError`, of the stage `where`, for windows shorter than `n`.
     """
@@ -274,7 +274,7 @@ class DistributionalTDTarget(Transform[Transitions, DistributionTargets]):
     def _returns(
         self, agent: Any, target_agent: Any, data: Transitions, bootstraps: Bootstrap, key: Key
     ) -> Any:
-        """Those of the best action."""
+        """The return distribution of the greedy action."""
         outputs = bootstrap_outputs(self.name, target_agent, data, bootstraps, key)
         check_output(self.name, outputs, DistributionalQNetwork)
         q_values = outputs.q_values
@@ -292,21 +292,21 @@ def distributional_td_target(
     double: bool = False,
     update: AbstractTargetUpdate | None = None,
 ) -> DistributionalTDTarget:
-    """Targets for the returns of the actions that were taken, from a target network: the
-    distribution of
+    """Bootstrap targets for the return distributions of the actions taken, from a target network:
+    the distribution of
 
         r_1 + discount r_2 + ... + discount^(n-1) r_n + discount^n Z'(o_n, argmax_a mean Z'(o_n, a))
 
-    where `Z'` is the return that the target network expects: its atoms are shifted and
-    scaled, their probabilities stay. Bellemare et al. 2017, "A Distributional Perspective on
+    where `Z'` is the target network's return distribution: its atoms are shifted and scaled,
+    their probabilities stay. Bellemare et al. 2017, "A Distributional Perspective on
     Reinforcement Learning", algorithm 1 (before the projection, which belongs to the loss);
     Dabney et al. 2018, "Distributional Reinforcement Learning with Quantile Regression",
-    algorithm 1. An episode's end does what it does in [`td_target`][lerax_fx.td_target]:
+    algorithm 1. Episode ends are treated as in [`td_target`][lerax_fx.td_target]:
     after a termination all atoms are the sum of the rewards.
 
     **Arguments:** `discount`, `n`, `update`: as for `td_target`.
 
-    - `double`: the agent picks the action whose return the target network gives.
+    - `double`: the online network picks the action whose return the target network gives.
 
     **Raises:** as `td_target` does, and `WiringError`, when traced, for an agent without
     distributions of the return.
@@ -346,7 +346,7 @@ class TD3Target(Transform[Transitions, Targets]):
         return Step(agent, state, out)
 
     def _value(self, target_agent: Any, observation: Tree, key: Key) -> Scalar:
-        """The smallest of the target critics' values of the target actor's action."""
+        """The minimum of the target critics' values of the target actor's action."""
         distribution = target_agent.policy(observation, agent_key(key))
         action = self._smoothed(_deterministic(distribution), key)
         return target_agent.q_values(observation, action, agent_key(key, 1)).min()
@@ -382,8 +382,8 @@ def td3_target(
     clip: Positive = 0.5,
     update: AbstractTargetUpdate | None = None,
 ) -> TD3Target:
-    """Targets of TD3's and DDPG's critics: bootstrap targets from target networks of the actor and
-    the critics.
+    """TD3's and DDPG's bootstrap targets for the critics, from target networks of actor and
+    critics.
 
         target = r_1 + ... + discount^(n-1) r_n + discount^n min_i Q'_i(o_n, mu'(o_n))
 
@@ -400,7 +400,7 @@ def td3_target(
     - `noise`: target policy smoothing: the standard deviation of the Gaussian noise on the
       target actor's actions, in units of half the width between their bounds, which they
       do not leave; `None` for none.
-    - `clip`: how large that noise is at most, in the same units.
+    - `clip`: the largest absolute noise, in the same units.
     - `update`: [`periodic`][lerax_fx.periodic] or [`polyak`][lerax_fx.polyak]; by default
       the target networks are the agent as it is at each update.
 
@@ -449,14 +449,14 @@ class SACTarget(Transform[Transitions, Targets]):
 def sac_target(
     *, discount: Fraction = 0.99, n: int = 1, update: AbstractTargetUpdate | None = None
 ) -> SACTarget:
-    """SAC's bootstrap targets for the Q-values of the actions taken: the smallest of the target
-    critics' values, and the policy's entropy times the temperature.
+    """SAC's bootstrap targets for the critics: the minimum of the target critics' values, plus the
+    temperature times the policy's entropy.
 
         target = r_1 + ... + discount^(n-1) r_n
                + discount^n (min_i Q'_i(o_n, a) - temperature log pi(a | o_n)),  a ~ pi(o_n)
 
     Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and Applications" (arXiv 1812.05905),
-    eq. 5, with the least of the critics as in its section 6. Of the steps between the first
+    eq. 5, with the minimum of the critics as in its section 6. Of the steps between the first
     and the last, if `n` is more than 1, entropy is not counted. A sum ends where its episode
     ends; then `Q'` is of the observation before the reset, if the episode was truncated, and
     left out, with the entropy, if it terminated. For discrete actions the mean over

@@ -171,7 +171,7 @@ def in_a_loop(row: Callable[[State], Any], start: State, steps: int) -> Callable
 
 def whole_step_of_stages(steps: int) -> Callable[[], Any]:
     """The library's own full step, called from Python."""
-    learn = fx.minimize(fx.ppo_loss(), optax.flatten(optax.adam(LEARNING_RATE)))
+    learn = fx.minimize(fx.ppo_loss(), fx.optimizer(optax.adam, LEARNING_RATE))
     algorithm = fx.chain(fx.rollout(ENV, num_envs=1, num_steps=1), fx.gae(), learn)
     train = fx.anakin_loop(algorithm, 1)
     agent = fx.actor_critic(ENV, key=jax.random.key(0))

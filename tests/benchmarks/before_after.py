@@ -36,7 +36,7 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "nde_model": ("nde_model", {"total_steps": 200}),
 }
 
-# Run in each checkout, with its own lerax_fx: knows no more of it than recipes and train(agent, key).
+# Run in each checkout, with its own lerax_fx, of which it knows recipes and train(agent, key).
 WORKER = """
 import importlib, json, resource, sys, time
 import jax

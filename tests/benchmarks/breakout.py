@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import distrax
-import equinox as eqx
 import jax
 import numpy as np
 from comparison import load_purejaxrl, prepare, timed
+from dqn_against_purejaxrl import AS_PUREJAXRL
 from dqn_against_purejaxrl import SETTINGS as DQN_SETTINGS
 from rejax_programs import (
     EVALUATION_EPISODES,
@@ -55,22 +55,16 @@ PQN_SETTINGS = {
 }
 
 
-class ByValues(eqx.Module):
-    """An agent that acts by action values as DQN does at the end of its training."""
+class ByValues(fx.agents.AbstractFeedforward):
+    """An agent that acts by Q-values as DQN does at the end of its training."""
 
     values: Callable[[Any], Any]
 
-    def initial_memory(self) -> tuple[()]:
-        return ()
-
-    def step(self, memory: tuple[()], observation: Any) -> tuple[Any, Any, Any]:
+    def output(self, observation: Any, key: Any) -> fx.agents.Output:
+        del key
         values = self.values(observation)
-        return memory, distrax.EpsilonGreedy(values, DQN_SETTINGS["EPSILON_FINISH"]), values.max()
-
-    def unroll(self, memory: tuple[()], observations: Any, resets: Any) -> tuple[Any, Any, Any]:
-        del resets
-        _, distributions, values = jax.vmap(self.step, in_axes=(None, 0))(memory, observations)
-        return memory, distributions, values
+        epsilon = DQN_SETTINGS["EPSILON_FINISH"]
+        return fx.agents.Output(distrax.EpsilonGreedy(values, epsilon), values.max())
 
 
 def return_by(env: fx.Env, values: Callable[[Any], Any], key: Any) -> Any:
@@ -85,9 +79,13 @@ def programs(purejaxrl: Path, rejax: Path, steps: int) -> dict[str, tuple[Any, A
 
     def our_dqn(key: Any) -> Any:
         agent_key, train_key = jax.random.split(key)
-        agent, train = dqn.make(env, key=agent_key, total_steps=steps)
+        agent, train = dqn.make(env, key=agent_key, total_steps=steps, **AS_PUREJAXRL)
         agent, _ = train(agent, train_key)
-        return return_by(env, agent.action_values, key)
+
+        def values(observation: Any) -> Any:
+            return agent.step(None, observation, key)[1].q_values
+
+        return return_by(env, values, key)
 
     def make_pqn(key: fx.typing.Key, total_steps: int) -> tuple[Any, fx.loops.AnakinLoop]:
         half = total_steps // 2

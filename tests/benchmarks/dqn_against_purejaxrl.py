@@ -35,7 +35,7 @@ from comparison import (
 from recipes import dqn
 
 NUM_ENVS = 10
-# Those of `purejaxrl/dqn.py`; also the defaults of `recipes.dqn`.
+# Those of `purejaxrl/dqn.py`; also the defaults of `recipes.dqn`, but for `AS_PUREJAXRL`.
 SETTINGS = {
     "NUM_ENVS": NUM_ENVS,
     "BUFFER_SIZE": 10_000,
@@ -53,12 +53,22 @@ SETTINGS = {
     "ENV_NAME": "CartPole-v1",
     "WANDB_MODE": "disabled",
 }
+# The same where the defaults of `recipes.dqn` are others, and as flags of its command.
+AS_PUREJAXRL: dict[str, Any] = {
+    "learning_rate": 2.5e-4,
+    "anneal": False,
+    "double": False,
+    "layer_norm": False,
+}
+FLAGS = ["--learning-rate", "2.5e-4", "--no-anneal", "--no-double", "--no-layer-norm"]
 
 
 def our_program(total_steps: int) -> Program:
     def program(key: Any) -> Any:
         agent_key, train_key = jax.random.split(key)
-        agent, train = dqn.make("CartPole-v1", key=agent_key, total_steps=total_steps)
+        agent, train = dqn.make(
+            "CartPole-v1", key=agent_key, total_steps=total_steps, **AS_PUREJAXRL
+        )
         return train(agent, train_key)
 
     return program
@@ -84,7 +94,7 @@ def in_shell(chosen: Any) -> None:
     """Steps per second of whole commands, without what they take to compile."""
     steps = ["--total-steps", str(chosen.total_steps)]
     theirs = [__file__, "--alone", "--purejaxrl", str(chosen.purejaxrl), *steps]
-    commands = {"lerax_fx": ["-m", "recipes.dqn", "--json", *steps], "PureJaxRL": theirs}
+    commands = {"lerax_fx": ["-m", "recipes.dqn", "--json", *FLAGS, *steps], "PureJaxRL": theirs}
     speeds: dict[str, list[float]] = {name: [] for name in commands}
     for repeat in range(chosen.repeats):
         for name in in_turn(commands, repeat):

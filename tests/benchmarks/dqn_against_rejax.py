@@ -44,13 +44,14 @@ def make(key: fx.typing.Key, total_steps: int) -> tuple[Any, fx.loops.AnakinLoop
     """
     env = fx.make(ENV)
     agent = fx.q_agent(env, key=key, widths=(64, 64), activation="silu", dueling=True)
-    optimizer = optax.chain(optax.clip(10.0), optax.adam(1e-3))
+    clip, adam = fx.optimizer(optax.clip, 10.0), fx.optimizer(optax.adam, 1e-3)
+    optimizer = fx.optimizer(optax.chain, clip, adam)
     target = fx.td_target(discount=0.99, double=True, update=fx.polyak(0.02, period=5))
-    epsilon = optax.linear_schedule(1.0, 0.05, total_steps // 2)
+    epsilon = fx.schedule(optax.linear_schedule, 1.0, 0.05, total_steps // 2)
     algorithm = fx.chain(
         fx.rollout(env, num_envs=NUM_ENVS, num_steps=1, explore=fx.epsilon_greedy(epsilon)),
         fx.replay(
-            fx.chain(target, fx.minimize(fx.q_loss(), optax.flatten(optimizer))),
+            fx.chain(target, fx.minimize(fx.q_loss(), optimizer)),
             capacity=50_000,
             batch_size=100,
             warmup=5_000,

@@ -32,7 +32,7 @@ def learnt(cell: str, interval: int, seeds: int, first: int, **config: Any) -> d
 
     def one(key: Any) -> Any:
         agent_key, train_key, evaluate_key = jax.random.split(key, 3)
-        agent, train = nde_ppo.make(env, key=agent_key, hide_velocities=False, cell=cell, **config)
+        agent, train = nde_ppo.make(env, key=agent_key, mask_velocities=False, cell=cell, **config)
         agent, metrics = train(agent, train_key)
         evaluation = fx.evaluate(env, agent, evaluate_key)
         return agent, evaluation.episode_return.mean(), metrics["episode_return"]

@@ -116,16 +116,12 @@ def sac(name: str, settings: dict[str, Any]) -> Make:
         # The target network follows once in an update, after all of its gradient steps.
         follow = fx.polyak(1.0 - settings["polyak"], period=epochs)
 
-        def adam() -> optax.GradientTransformation:
-            return optax.flatten(optax.adam(settings["learning_rate"]))
-
-        learn_actor = fx.minimize(fx.sac_policy_loss(), adam(), part="actor")
-        learn_temperature = fx.minimize(fx.temperature_loss(), adam(), part="log_temperature")
+        adam = fx.optimizer(optax.adam, settings["learning_rate"])
         learn = fx.chain(
             fx.sac_target(discount=settings["gamma"], update=follow),
-            critic=fx.minimize(fx.q_critic_loss(), adam(), part="critic"),
-            actor=learn_actor,
-            temperature=learn_temperature,
+            critic=fx.minimize(fx.q_critic_loss(), adam, part="critic"),
+            actor=fx.minimize(fx.sac_policy_loss(), adam, part="actor"),
+            temperature=fx.minimize(fx.temperature_loss(), adam, part="log_temperature"),
         )
         algorithm = fx.chain(
             fx.rollout(env, num_envs=num_envs, num_steps=1),
@@ -154,16 +150,12 @@ def td3(name: str, settings: dict[str, Any]) -> Make:
             update=fx.polyak(1.0 - settings["polyak"], period=DELAY),
         )
 
-        def adam() -> optax.GradientTransformation:
-            clip = optax.clip(settings["max_grad_norm"])
-            return optax.flatten(optax.chain(clip, optax.adam(settings["learning_rate"])))
-
-        learn_actor = fx.minimize(fx.dpg_loss(), adam(), part="actor")
-        learn = fx.chain(
-            target,
-            critic=fx.minimize(fx.q_critic_loss(), adam(), part="critic"),
-            actor=fx.every(DELAY, learn_actor),
-        )
+        clip = fx.optimizer(optax.clip, settings["max_grad_norm"])
+        adam = fx.optimizer(optax.adam, settings["learning_rate"])
+        optimizer = fx.optimizer(optax.chain, clip, adam)
+        actor = fx.minimize(fx.dpg_loss(), optimizer, part="actor")
+        critic = fx.minimize(fx.q_critic_loss(), optimizer, part="critic")
+        learn = fx.chain(target, fx.chain(critic=critic), fx.every(DELAY, fx.chain(actor=actor)))
         noise = settings["exploration_noise"] / half_width
 
         def scale(steps: Any) -> Any:

@@ -1,5 +1,7 @@
 """The table that tells a reader what an algorithm is."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ from recipes import dqn, ppo
 KEY = jax.random.key(0)
 
 
+@functools.cache
 def described():
     agent, train = ppo.make(key=KEY)
     rows = rows_of(train.algorithm, agent)
@@ -66,9 +69,9 @@ def test_schedules_and_target_updates_are_there_with_their_names():
 
 def test_a_state_has_the_size_of_its_arrays():
     algorithm, agent, rows = described()
-    states = dict(zip(algorithm.names, algorithm.init(agent, lambda: None, KEY), strict=True))
-    for name, state in states.items():
-        size = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(state))
+    state = algorithm.init(agent, lambda: None, KEY)
+    for name in algorithm.names:
+        size = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(state[name]))
         assert rows[name].state == size
     assert rows["minimize"].state == rows["minibatch"].state
     assert rows["gae"].state == 0

@@ -79,7 +79,7 @@ class Grid(RandomWalk):
         (
             lambda: fx.envs.mask_velocities("Breakout-MinAtar"),
             fx.EnvironmentSetupError,
-            "Name what is to be seen yourself",
+            "Name the entries to keep",
         ),
         (
             lambda: fx.envs.mask_velocities(fx.envs.mask_velocities("CartPole-v1")),
@@ -91,7 +91,7 @@ class Grid(RandomWalk):
                 fx.envs.TimeLimit(fx.envs.SelectObservation("CartPole-v1", [1, 0, 3, 2]), 9)
             ),
             fx.EnvironmentSetupError,
-            "Hide velocities first",
+            "Mask velocities first",
         ),
         (
             lambda: fx.envs.SelectObservation("CartPole-v1", 0),
@@ -101,7 +101,7 @@ class Grid(RandomWalk):
         (
             lambda: fx.envs.mask_velocities(fx.envs.IrregularTime("CartPole-v1")),
             fx.EnvironmentSetupError,
-            "Hide velocities first",
+            "Mask velocities first",
         ),
         (
             lambda: fx.envs.SelectObservation(fx.envs.IrregularTime("CartPole-v1"), [0]),

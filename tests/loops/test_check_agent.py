@@ -119,7 +119,7 @@ def test_each_step_of_a_rollout_has_a_key_of_its_own():
     """In each environment, and for each observation that is bootstrapped from."""
     env = fx.envs.TimeLimit(ENV, 3)
     stage = fx.rollout(env, num_envs=3, num_steps=5)
-    rollout = stage.update(Drawing(), stage.init(Drawing(), KEY), None, KEY).out
+    rollout = stage.update(Drawing(), stage.init(Drawing(), lambda: None, KEY), None, KEY).out
     assert bool(rollout.truncated[:, :-1].any())
     assert len(np.unique(rollout.value)) == rollout.value.size
     bootstrapped = rollout.truncated.at[:, -1].set(True)
@@ -140,7 +140,7 @@ def test_minimize_takes_a_plain_function_of_agent_data_and_key():
 
     stage = fx.minimize(loss, optax.sgd(0.25))
     agent, data = jnp.array([1.0, 2.0]), jnp.array([3.0, 2.0])
-    step = stage.update(agent, stage.init(agent, KEY), data, KEY)
+    step = stage.update(agent, stage.init(agent, lambda: data, KEY), data, KEY)
     np.testing.assert_allclose(step.agent, [2.0, 2.0])
     assert {name: float(x) for name, x in step.metrics.items()} == {"loss": 4.0, "size": 3.0}
 

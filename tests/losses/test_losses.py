@@ -207,7 +207,7 @@ def test_anneal_stays_at_0_past_its_updates():
     assert [float(schedule(count)) for count in (8, 9, 10, 1000)] == [0.0] * 4
 
 
-def term_of(function, evaluate=lambda agent, data: agent.critic):
+def term_of(function, evaluate=lambda agent, data, key: agent.critic):
     return fx.loss_term(evaluate)(function)()
 
 
@@ -249,7 +249,7 @@ def test_what_is_no_loss_is_refused_by_the_terms_name(data, name):
         return NO_LOSSES[name](evaluation, data)
 
     with pytest.raises(fx.WiringError, match="loss term 'mine': wanted a float scalar"):
-        term_of(mine)(AGENT, data)
+        term_of(mine)(AGENT, data, KEY)
 
 
 def test_a_loss_without_a_gradient_is_refused(data):

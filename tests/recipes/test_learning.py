@@ -66,7 +66,7 @@ def test_ppo_learns_breakout():
     def one_seed(key):
         agent_key, train_key = jax.random.split(key)
         agent = fx.agents.mlp_actor_critic(env, key=agent_key, activation="relu")
-        _, train = ppo.make(env, key=agent_key, total_steps=1_000_000, **settings)
+        _, train = ppo.make(env, key=agent_key, agent=agent, total_steps=1_000_000, **settings)
         curve = train(agent, train_key)[1]["episode_return"]
         return jnp.nanmean(curve[-(len(curve) // 10) :])
 
@@ -76,13 +76,17 @@ def test_ppo_learns_breakout():
     assert mean >= 24.7 - 2.4
 
 
+# DQN as PureJaxRL has it, but for the learning rate of prioritised replay.
+PLAIN = {"learning_rate": 2.5e-4, "anneal": False, "double": False, "layer_norm": False}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
         {},
-        {"double": True, "dueling": True, "n": 3},
-        {"prioritized": True, "learning_rate": 6.25e-5},
+        PLAIN | {"double": True, "dueling": True, "n": 3},
+        PLAIN | {"prioritized": True, "learning_rate": 6.25e-5},
     ],
 )
 def test_dqn_learns_cartpole(options):

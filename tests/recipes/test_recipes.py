@@ -1,9 +1,9 @@
 """Recipes: importable, configurable by the names that they promise, and quick to fail."""
 
-import dataclasses
 import inspect
 import json
 import os
+import runpy
 import subprocess
 import sys
 
@@ -29,7 +29,7 @@ from recipes import (
 )
 
 KEY = jax.random.key(0)
-CONFIG = {
+PPO = {
     "total_steps",
     "num_envs",
     "num_steps",
@@ -45,151 +45,231 @@ CONFIG = {
     "max_grad_norm",
     "normalize_reward",
 }
-SMALL = {"total_steps": 64, "num_envs": 4, "num_steps": 8}
+ON_POLICY = {"total_steps": 16, "num_envs": 2, "num_steps": 4}
+EPOCHS = {**ON_POLICY, "num_epochs": 1, "num_minibatches": 2}
+OFF_POLICY = {
+    "total_steps": 16,
+    "num_envs": 2,
+    "num_steps": 1,
+    "warmup": 4,
+    "capacity": 16,
+    "batch_size": 4,
+    "n": 2,
+}
+WIDTH = {**OFF_POLICY, "width": 8}
+MODEL = {
+    **{name: size for name, size in WIDTH.items() if name != "n"},
+    "updates_per_step": 2,
+    "horizon": 2,
+    "num_samples": 4,
+    "num_elites": 2,
+    "num_iterations": 2,
+    "window": 2,
+}
+RNN = {**EPOCHS, "width": 8}
+PENDULUM, BREAKOUT = gymnax.make("Pendulum-v1")[0], fx.make("Breakout-MinAtar")
+# With the algorithm, and an environment and sizes to train with.
+RECIPES = {
+    ppo: (ppo.ppo, PENDULUM, EPOCHS),
+    a2c: (a2c.a2c, BREAKOUT, ON_POLICY),
+    nde_ppo: (ppo.ppo, "CartPole-v1", {**RNN, "max_interval": 3}),
+    pqn: (pqn.pqn, "CartPole-v1", EPOCHS),
+    dqn: (dqn.dqn, "CartPole-v1", OFF_POLICY),
+    c51: (c51.c51, "CartPole-v1", OFF_POLICY),
+    qr_dqn: (c51.c51, "CartPole-v1", OFF_POLICY),
+    td3: (td3.td3, "Pendulum-v1", WIDTH),
+    ddpg: (td3.td3, "MountainCarContinuous-v0", WIDTH),
+    sac: (sac.sac, "Pendulum-v1", WIDTH),
+    nde_model: (nde_model.nde_model, "Pendulum-v1", MODEL),
+}
+# The others train in the tests of the shell below and in those of loops, agents and stages.
+QUICK = (c51, td3)
+TRAINED = [
+    pytest.param(recipe, marks=() if recipe in QUICK else pytest.mark.slow) for recipe in RECIPES
+]
+# What has to trace besides; that it compiles, the tests of the stages say.
+DQN_OPTIONS = {"double": True, "dueling": True, "prioritized": True}
+MODEL_OPTIONS = {"latent": 5, "termination": True}
+TRACED = {
+    "ppo": (ppo, PENDULUM, EPOCHS),
+    "ppo of images": (ppo, BREAKOUT, EPOCHS),
+    "a2c of images": (a2c, BREAKOUT, ON_POLICY),
+    "pqn of images": (pqn, BREAKOUT, EPOCHS),
+    "dqn of images": (dqn, BREAKOUT, OFF_POLICY),
+    "dqn with everything": (dqn, "CartPole-v1", {**OFF_POLICY, **DQN_OPTIONS}),
+    "c51 of images": (c51, BREAKOUT, OFF_POLICY),
+    "qr_dqn": (qr_dqn, "CartPole-v1", OFF_POLICY),
+    "td3": (td3, "MountainCarContinuous-v0", WIDTH),
+    "sac of discrete actions": (sac, "CartPole-v1", WIDTH),
+    "latent model": (nde_model, "Pendulum-v1", {**MODEL, **MODEL_OPTIONS}),
+    **{
+        f"nde_ppo of {cell}": (nde_ppo, "CartPole-v1", {**RNN, "cell": cell, "max_interval": 3})
+        for cell in nde_ppo.CELLS
+    },
+}
+
+
+def name_of(recipe):
+    return recipe.__name__.removeprefix("recipes.")
+
+
+each_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=name_of)
+
+
+@pytest.mark.parametrize("recipe", TRAINED, ids=[name_of(recipe) for recipe in RECIPES])
+def test_it_trains_all_of_its_agent(recipe):
+    _, env, sizes = RECIPES[recipe]
+    agent, train = recipe.make(env, key=KEY, **sizes)
+    trained, metrics = train(agent, KEY)
+    per_update = sizes["num_envs"] * sizes["num_steps"]
+    np.testing.assert_array_equal(metrics["steps"], range(per_update, 17, per_update))
+    assert {"episode_return", "episode_length"} <= set(metrics)
+    before, after = (jax.tree.leaves(tree) for tree in (agent, trained))
+    assert all(np.isfinite(leaf).all() for leaf in after)
+    assert not any(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    if recipe in (td3, ddpg, sac):
+        # Of TD3's updates that learn, the first is one of the actor too, and then every other.
+        critic, actor = (np.isfinite(metrics[f"{part}/loss"]) for part in ("critic", "actor"))
+        learns = np.arange(1, 9) * per_update >= sizes["warmup"]
+        np.testing.assert_array_equal(critic, learns)
+        np.testing.assert_array_equal(
+            actor, learns & (np.cumsum(learns) % 2 == 1) if recipe is td3 else learns
+        )
+    if recipe is nde_model:
+        assert not metrics["minimize/failed"][1:].any()
+
+
+@pytest.mark.parametrize("name", TRACED)
+def test_it_takes_other_environments_and_options(name):
+    recipe, env, sizes = TRACED[name]
+
+    def run(key):
+        agent, train = recipe.make(env, key=key, **sizes)
+        return agent, train(agent, key)
+
+    agent, (trained, metrics) = jax.eval_shape(run, KEY)
+    assert jax.tree.structure(agent) == jax.tree.structure(trained)
+    assert {leaf.shape for leaf in jax.tree.leaves(metrics)} == {metrics["steps"].shape}
+
+
+@each_recipe
+def test_what_make_passes_on_is_what_the_algorithm_takes(recipe):
+    algorithm = RECIPES[recipe][0]
+    own, taken = (inspect.signature(f).parameters for f in (recipe.make, algorithm))
+    passed_on = set(fx.arguments.keyword_names(recipe.make)) - set(own)
+    for name in passed_on:
+        assert taken[name].default is not taken[name].empty
+        hint = inspect.get_annotations(inspect.getmodule(algorithm).Settings).get(name)
+        assert hint is None or hint == taken[name].annotation
+    left_out = set(taken) - set(own) - passed_on
+    left_out -= {"target_noise", "target_noise_clip", "delay"} if recipe is ddpg else set()
+    assert left_out <= {"num_updates"}
 
 
 def test_ppo_has_the_names_of_its_configuration():
-    assert set(inspect.signature(ppo.make).parameters) - {"env", "key"} == CONFIG
+    names = set(fx.arguments.keyword_names(ppo.make))
+    assert names == PPO | {"env", "key", "agent"}
+    assert set(fx.arguments.keyword_names(nde_ppo.make)) - names == {
+        "cell",
+        "mask_velocities",
+        "max_interval",
+        "width",
+    }
 
 
-@pytest.mark.parametrize("recipe", [ppo, a2c])
-@pytest.mark.parametrize(
-    "env", ["CartPole-v1", gymnax.make("Pendulum-v1")[0], fx.make("Breakout-MinAtar")]
-)
-def test_any_environment_will_do(recipe, env):
-    agent, train = recipe.make(env, key=KEY, **SMALL)
-    trained, metrics = train(agent, KEY)
-    assert {"steps", "episode_return", "episode_length"} <= set(metrics)
-    np.testing.assert_array_equal(metrics["steps"], [32, 64])
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained))
+@each_recipe
+def test_another_learning_rate_is_the_same_program(recipe):
+    _, env, sizes = RECIPES[recipe]
+    rate = "critic_rate" if recipe in (td3, ddpg, sac) else "learning_rate"
+
+    def structures(key):
+        agent, _ = recipe.make(env, key=key, **sizes)
+        for value in (1e-3, 3e-4):
+            _, train = recipe.make(env, key=key, agent=agent, **{rate: value}, **sizes)
+            found.append(fx.partition(train.algorithm)[1])
+
+    found = []
+    jax.eval_shape(structures, KEY)  # in which an agent costs nothing
+    assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("recipe", [dqn, c51, qr_dqn])
-@pytest.mark.parametrize("env", ["CartPole-v1", fx.make("Breakout-MinAtar")])
-def test_dqn_takes_environments_with_discrete_actions(recipe, env):
-    small = {"capacity": 64, "batch_size": 8, "warmup": 16, "num_envs": 4, "num_steps": 2}
-    agent, train = recipe.make(env, key=KEY, total_steps=64, n=2, **small)
-    trained, metrics = train(agent, KEY)
-    np.testing.assert_array_equal(metrics["steps"], range(8, 65, 8))
-    assert np.isfinite(metrics["minimize/loss"][2:]).all()
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained))
+def test_an_agent_of_ones_own_is_taken_if_it_fits():
+    own = fx.agents.mlp_actor_critic("CartPole-v1", key=KEY, width=8)
+    agent, train = ppo.make("CartPole-v1", key=KEY, agent=own, **EPOCHS)
+    assert agent is own
+    trained, _ = jax.eval_shape(train, agent, KEY)
+    assert jax.tree.structure(trained) == jax.tree.structure(own)
+    for recipe, env, match in [
+        (ppo, "Acrobot-v1", r"rollout: agent: step: observation"),
+        (dqn, "CartPole-v1", r"epsilon_greedy.*Q|wanted.*q_values"),
+        (sac, "Pendulum-v1", r"rollout: agent: step: observation"),
+    ]:
+        sizes = RECIPES[recipe][2]
+        agent, train = recipe.make(env, key=KEY, agent=own, **sizes)
+        with pytest.raises(fx.WiringError, match=match):
+            train(agent, KEY)
+
+
+def test_qr_dqn_is_c51_with_another_loss():
+    sizes = {"num_envs": 2, "num_steps": 1, "warmup": 128, "learning_rate": 1e-3}
+    one = c51.c51("CartPole-v1", **sizes)
+    other = qr_dqn.qr_dqn("CartPole-v1", huber=2.0, **sizes)
+    assert other["replay/minimize"].loss.formula == fx.quantile_regression_loss(huber=2.0).formula
+    assert fx.partition(other["rollout"]) == fx.partition(one["rollout"])
 
 
 def test_the_table_of_dqn_tells_how_it_explores_and_what_its_targets_follow(capsys):
     agent, train = dqn.make(key=KEY)
     fx.describe(train.algorithm, agent)
-    table = capsys.readouterr().out
-    assert "explore=EpsilonGreedy(end_value=0.05 init_value=1)" in table
-    assert "follow=Periodic(period=50)" in table
+    table = " ".join(capsys.readouterr().out.split())
+    assert "explore=EpsilonGreedy(epsilon=linear_schedule(1.0 0.05 250000))" in table
+    assert "Periodic(period=50)" in table
     assert "Transitions[128 1]" in table
 
 
-@pytest.mark.parametrize("env", ["CartPole-v1", fx.make("Breakout-MinAtar")])
-def test_pqn_takes_environments_with_discrete_actions(env):
-    agent, train = pqn.make(env, key=KEY, **SMALL)
-    trained, metrics = train(agent, KEY)
-    np.testing.assert_array_equal(metrics["steps"], [32, 64])
-    assert np.isfinite(metrics["minibatch/loss"]).all()
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained))
-    with pytest.raises(fx.WiringError, match="q_agent: actions: wanted a Discrete space"):
-        pqn.make("Pendulum-v1", key=KEY)
+def test_nde_ppo_shows_its_agent_the_task():
+    for max_interval, size in ((1, 2), (3, 3)):
+        shown = nde_ppo.task("CartPole-v1", max_interval=max_interval)
+        assert shown.observation_space.flat_size == size
+        _, train = nde_ppo.make(key=KEY, cell="mlp", max_interval=max_interval, **RNN)
+        assert train.algorithm["rollout"].env.env.name == shown.name
 
 
-@pytest.mark.parametrize("cell", nde_ppo.CELLS)
-@pytest.mark.parametrize("max_interval", [1, 3])
-def test_every_cell_learns_from_what_it_is_shown(cell, max_interval):
-    options = {"cell": cell, "max_interval": max_interval}
-    agent, train = nde_ppo.make(key=KEY, width=8, **options, **SMALL)
-    trained, metrics = train(agent, KEY)
-    np.testing.assert_array_equal(metrics["steps"], [32, 64])
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained))
-    shown = nde_ppo.task("CartPole-v1", **options)
-    assert shown.observation_space.flat_size == (2 if max_interval == 1 else 3)
-    assert train.algorithm["rollout"].env.env.name == shown.name
+REFUSED = {
+    "cell": (lambda: nde_ppo.make(key=KEY, cell="gruu"), r"nde_ppo: cell.*Did you mean 'gru'"),
+    "no velocities": (
+        lambda: nde_ppo.make("Breakout-MinAtar", key=KEY),
+        "mask_velocities: env",
+    ),
+    "interval": (lambda: nde_ppo.make(key=KEY, max_interval=0), "nde_ppo: max_interval"),
+    "dqn": (lambda: dqn.make("Pendulum-v1", key=KEY), "q_agent: actions: wanted a Discrete space"),
+    "pqn": (lambda: pqn.make("Pendulum-v1", key=KEY), "q_agent: actions: wanted a Discrete space"),
+    "c51": (lambda: c51.make("Pendulum-v1", key=KEY), "categorical_q_agent: actions"),
+    "td3": (lambda: td3.make("CartPole-v1", key=KEY), "actions: wanted a Box"),
+    "ddpg": (lambda: ddpg.make("CartPole-v1", key=KEY), "actions: wanted a Box"),
+    "nde_model": (lambda: nde_model.make("CartPole-v1", key=KEY), "actions: wanted a Box"),
+    "huber": (lambda: qr_dqn.make(key=KEY, huber=0.0), "quantile_regression_loss: huber"),
+    "capacity": (
+        lambda: dqn.make(key=KEY, capacity=1000),
+        "replay: warmup: wanted at most",
+    ),
+    "n": (lambda: dqn.make(key=KEY, n=-1), "td_target: n"),
+    "misspelt": (
+        lambda: ppo.make("CartPole-v1", key=KEY, discout=0.9),
+        r"recipes\.ppo\.make: discout.*Did you mean 'discount'",
+    ),
+    "misspelt in the algorithm": (
+        lambda: qr_dqn.qr_dqn("CartPole-v1", batchsize=3),
+        r"recipes\.qr_dqn\.qr_dqn: batchsize.*Did you mean 'batch_size'",
+    ),
+}
 
 
-def test_nde_ppo_has_the_names_of_ppos_configuration_and_four_more():
-    names = set(inspect.signature(nde_ppo.make).parameters) - {"env", "key"}
-    assert names == CONFIG | {"cell", "mask_velocities", "max_interval", "width"}
-
-
-def test_nde_ppo_refuses_what_it_does_not_have():
-    with pytest.raises(fx.HyperparameterError, match=r"nde_ppo: cell.*Did you mean 'gru'"):
-        nde_ppo.make(key=KEY, cell="gruu")
-    with pytest.raises(fx.EnvironmentSetupError, match="mask_velocities: env"):
-        nde_ppo.make("Breakout-MinAtar", key=KEY)
-    with pytest.raises(fx.HyperparameterError, match="nde_ppo: max_interval"):
-        nde_ppo.make(key=KEY, max_interval=0)
-
-
-def test_dqn_refuses_real_actions_and_bad_sizes():
-    with pytest.raises(fx.WiringError, match="q_agent: actions: wanted a Discrete space"):
-        dqn.make("Pendulum-v1", key=KEY)
-    with pytest.raises(fx.WiringError, match="categorical_q_agent: actions"):
-        c51.make("Pendulum-v1", key=KEY)
-    with pytest.raises(fx.HyperparameterError, match="quantile_regression_loss: huber"):
-        qr_dqn.make(key=KEY, huber=0.0)
-    with pytest.raises(fx.HyperparameterError, match="replay: warmup: wanted at most"):
-        dqn.make(key=KEY, capacity=1000)
-    with pytest.raises(fx.HyperparameterError, match="td_target: n"):
-        dqn.make(key=KEY, n=-1)
-
-
-OFF_POLICY = {"capacity": 64, "batch_size": 8, "warmup": 16, "num_envs": 4, "num_steps": 2}
-
-
-@pytest.mark.parametrize("recipe", [td3, ddpg, sac])
-@pytest.mark.parametrize("env", ["Pendulum-v1", fx.make("MountainCarContinuous-v0")])
-def test_environments_with_real_actions_are_taken(recipe, env):
-    agent, train = recipe.make(env, key=KEY, total_steps=64, n=2, width=8, **OFF_POLICY)
-    trained, metrics = train(agent, KEY)
-    np.testing.assert_array_equal(metrics["steps"], range(8, 65, 8))
-    # The first update that learns is one of the actor too; of the delayed ones after it,
-    # those that are left out measure nothing.
-    learnt = np.isfinite(metrics["actor/loss"])
-    np.testing.assert_array_equal(np.isfinite(metrics["critic/loss"]), [0] + 7 * [1])
-    delayed = [0] + 3 * [1, 0] + [1]
-    np.testing.assert_array_equal(learnt, delayed if recipe is td3 else [0] + 7 * [1])
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained))
-    before, after = (jax.tree.leaves(agent), jax.tree.leaves(trained))
-    assert not any(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
-
-
-@pytest.mark.parametrize("env", ["CartPole-v1", fx.make("Breakout-MinAtar")])
-def test_sac_takes_environments_with_discrete_actions(env):
-    agent, train = sac.make(env, key=KEY, total_steps=32, n=2, width=8, **OFF_POLICY)
-    trained, metrics = train(agent, KEY)
-    assert np.isfinite(metrics["actor/loss"][1:]).all()
-    before, after = (jax.tree.leaves(agent), jax.tree.leaves(trained))
-    assert not any(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
-
-
-PLANS = {"horizon": 3, "num_samples": 4, "num_elites": 2, "num_iterations": 2, "window": 2}
-
-
-@pytest.mark.parametrize("env", ["Pendulum-v1", fx.make("MountainCarContinuous-v0")])
-@pytest.mark.parametrize("options", [{}, {"latent": 5, "termination": True}])
-def test_a_model_is_learnt_of_environments_with_real_actions(env, options):
-    small = {**OFF_POLICY, **PLANS, **options, "updates_per_step": 2}
-    agent, train = nde_model.make(env, key=KEY, total_steps=64, width=8, **small)
-    trained, metrics = train(agent, KEY)
-    np.testing.assert_array_equal(metrics["steps"], range(8, 65, 8))
-    assert np.isfinite(metrics["replay/loss"][1:]).all()
-    assert not metrics["replay/failed"][1:].any()
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained))
-    before, after = (jax.tree.leaves(agent), jax.tree.leaves(trained))
-    assert not any(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
-
-
-@pytest.mark.parametrize("recipe", [td3, ddpg, nde_model])
-def test_discrete_actions_are_refused_before_anything_is_compiled(recipe):
-    with pytest.raises(fx.WiringError, match="actions: wanted a Box"):
-        recipe.make("CartPole-v1", key=KEY)
-
-
-def test_a_misspelt_option_is_named():
-    with pytest.raises(fx.HyperparameterError, match=r"discout.*Did you mean 'discount'"):
-        ppo.make("CartPole-v1", key=KEY, discout=0.9)
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_does_not_fit_is_refused_before_anything_is_compiled(name):
+    call, match = REFUSED[name]
+    with pytest.raises(fx.LeraxError, match=match):
+        call()
 
 
 def test_the_runs_of_a_recipe_are_cut_into_equal_pieces():
@@ -199,104 +279,130 @@ def test_the_runs_of_a_recipe_are_cut_into_equal_pieces():
         assert num_updates // size >= min(num_updates, 50)
 
 
-def test_options_are_those_of_make_and_three_more():
-    fields = {field.name for field in dataclasses.fields(shell.options_of(ppo.make))}
-    assert fields == CONFIG | {"env", "seed", "threads", "json"}
+@each_recipe
+def test_flags_are_the_keywords_of_make_with_their_defaults(recipe):
+    options = shell.options_of(recipe.make, RECIPES[recipe][0])()
+    names = set(fx.arguments.keyword_names(recipe.make)) - {"key", "agent"}
+    assert set(vars(options)) == names | {"seed", "threads", "json"}
+    if recipe in (nde_ppo, qr_dqn):
+        assert (options.learning_rate, options.discount) == (
+            (1e-3, 0.99) if recipe is nde_ppo else (1.25e-4, 0.99)
+        )
 
 
-def run(*flags, module="recipes.ppo"):
-    sizes = ["--total-steps", "256", "--num-envs", "4", "--num-steps", "32"]
-    environment = {**os.environ, "LERAX_FX_TYPECHECK": "off"}
-    return subprocess.run(
-        [sys.executable, "-m", module, *sizes, *flags],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
+@pytest.fixture
+def in_shell(monkeypatch, capsys):
+    """Run a recipe with flags in this process; what it prints."""
+
+    def run(recipe, *flags, **options):
+        sizes = ["--total-steps", "64", "--num-envs", "2", "--num-steps", "32"]
+        monkeypatch.setattr(sys, "argv", ["recipe", *sizes, *flags])
+        shell.main(recipe.make, RECIPES[recipe][0], **options)
+        return capsys.readouterr().out
+
+    monkeypatch.setenv("NPROC", os.environ.get("NPROC", "1"))
+    return run
 
 
-def test_the_last_line_is_json():
-    result = run("--json", "--seed", "3", "--learning-rate", "1e-3", "--lambda", "0.9")
-    assert result.returncode == 0, result.stderr
-    summary = json.loads(result.stdout.strip().splitlines()[-1])
+def test_the_summary_is_json_and_agrees_with_the_whole_run(in_shell):
+    flags = ["--num-epochs", "1", "--num-minibatches", "2"]
+    rates = ["--learning-rate", "1e-3", "--lambda", "0.9"]
+    summary = json.loads(in_shell(ppo, "--json", "--seed", "3", *flags, *rates))
     wanted = {"eval_return_mean", "eval_return_std", "compile_seconds", "wall_seconds"}
     assert wanted <= set(summary)
     assert summary["env"] == "CartPole-v1"
-    assert (summary["seed"], summary["steps"]) == (3, 256)
+    assert (summary["seed"], summary["steps"]) == (3, 64)
     assert summary["steps_per_second"] > 0
 
+    agent_key, train_key, evaluate_key = jax.random.split(jax.random.key(3), 3)
+    sizes = {"total_steps": 64, "num_envs": 2, "num_steps": 32}
+    settings = {"num_epochs": 1, "num_minibatches": 2, "learning_rate": 1e-3, "lambda_": 0.9}
+    agent, train = ppo.make("CartPole-v1", key=agent_key, **sizes, **settings)
+    trained, _ = train(agent, train_key)
+    before, after = (jax.tree.leaves(tree) for tree in (agent, trained))
+    assert not any(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    evaluation = fx.evaluate("CartPole-v1", trained, evaluate_key)
+    assert summary["eval_return_mean"] == pytest.approx(float(evaluation.episode_return.mean()))
 
-def test_people_get_a_bar_and_a_summary():
-    result = run("--env", "Acrobot-v1", "--no-anneal", module="recipes.a2c")
-    assert result.returncode == 0, result.stderr
-    assert "Acrobot-v1, seed 0: return -500.0" in result.stdout
-    assert "256 steps at" in result.stdout
-    assert "Warning" not in result.stderr
+
+def test_an_agent_is_evaluated_in_what_it_was_shown_and_by_unscaled_rewards(in_shell):
+    flags = "--env", "Pendulum-v1", "--cell", "mlp", "--max-interval", "3", "--width", "8"
+    flags = *flags, "--num-epochs", "1", "--num-minibatches", "2"
+    summary = json.loads(in_shell(nde_ppo, "--json", *flags, task=nde_ppo.task))
+    assert summary["env"] == "IrregularTime(SelectObservation(Pendulum-v1))"
+    assert summary["eval_return_mean"] < -500  # normalised, they would be at -20 or so
 
 
-def test_an_agent_is_evaluated_in_what_it_was_shown():
-    flags = "--cell", "gru", "--max-interval", "3", "--width", "8"
-    result = run("--json", *flags, module="recipes.nde_ppo")
-    assert result.returncode == 0, result.stderr
-    summary = json.loads(result.stdout.strip().splitlines()[-1])
-    assert summary["env"] == "IrregularTime(SelectObservation(CartPole-v1))"
-    assert summary["eval_return_mean"] > 0
+def test_people_get_a_bar_and_a_summary(monkeypatch, capfd):
+    flags = ["--total-steps", "64", "--num-envs", "2", "--num-steps", "32", "--no-anneal"]
+    monkeypatch.setattr(sys, "argv", ["a2c", "--env", "Acrobot-v1", *flags])
+    monkeypatch.setenv("NPROC", os.environ.get("NPROC", "1"))
+    monkeypatch.delitem(sys.modules, "recipes.a2c")
+    runpy.run_module("recipes.a2c", run_name="__main__", alter_sys=True)
+    out, err = capfd.readouterr()
+    assert "Acrobot-v1, seed 0: return -500.0" in out
+    assert "64 steps at" in out
+    assert "Warning" not in err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--threads", "0"], "threads: wanted an int of at least 1"),
+        (["--env", "CartPole-v2"], "CartPole-v1"),
+    ],
+)
+def test_a_wrong_flag_ends_in_words(in_shell, flags, message):
+    with pytest.raises(SystemExit, match=message):
+        in_shell(ppo, *flags)
+
+
+def test_threads_are_set_where_nobody_else_did(in_shell, monkeypatch):
+    monkeypatch.setattr(shell, "run", lambda *_, **__: {})
+
+    def set_by(*flags, threads, nproc=None):
+        if nproc is None:
+            monkeypatch.delenv("NPROC", raising=False)
+        else:
+            monkeypatch.setenv("NPROC", nproc)
+        in_shell(ppo, "--json", *flags, threads=threads)
+        return os.environ.get("NPROC")
+
+    assert set_by(threads=1) == "1"
+    assert set_by(threads=None) is None
+    assert set_by("--threads", "9", threads=1) == "9"
+    assert set_by("--threads", "1", threads=9) == "1"
+    assert set_by(threads=1, nproc="9") == "9"
 
 
 THREADS_OF_A_RUN = """
-import os
 import sys
+import jax.numpy as jnp
 from recipes import ppo, shell
 
-by_default = int(sys.argv.pop(1))
+def run(*_, **__):
+    jnp.ones(3).block_until_ready()
+    return {}
 
-sys.argv = ["ppo", "--total-steps", "64", "--num-envs", "2", "--num-steps", "32", "--num-epochs",
-    "1", "--json", *sys.argv[1:]]
-shell.main(ppo.make, threads=by_default)
-print(os.environ.get("NPROC"))
+shell.run = run
+shell.main(ppo.make, ppo.ppo, threads=1)
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("Threads")))
 """
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="threads are counted by Linux")
-def test_threads_are_as_many_as_said():
+def test_xla_starts_as_many_threads_as_said():
     own = {name: value for name, value in os.environ.items() if name != "NPROC"}
 
-    def threads(*arguments, **variables):
+    def threads(*flags):
         result = subprocess.run(
-            [sys.executable, "-c", THREADS_OF_A_RUN, *arguments],
+            [sys.executable, "-c", THREADS_OF_A_RUN, *flags],
             capture_output=True,
             text=True,
             check=True,
-            env={**own, **variables},
+            env={**own, "LERAX_FX_TYPECHECK": "off"},
         )
-        said, counted = result.stdout.split()[-2:]
-        return said, int(counted)
+        return int(result.stdout.split()[-1])
 
-    one, nine = threads("1"), threads("1", "--threads", "9")
-    assert (one[0], nine[0]) == ("1", "9")
     # XLA has several pools of as many, and others that come and go.
-    assert one[1] + 8 <= nine[1]
-    assert threads("9", "--threads", "1")[0] == "1"
-    assert threads("1", NPROC="9")[0] == "9"
-
-
-def test_a_wrong_flag_ends_in_words():
-    threads = run("--threads", "0")
-    assert threads.returncode != 0
-    assert "threads: wanted an int of at least 1" in threads.stderr
-    result = run("--env", "CartPole-v2")
-    assert result.returncode != 0
-    assert "CartPole-v1" in result.stderr
-    assert "Traceback" not in result.stderr
-
-
-def test_summary_agrees_with_the_whole_run():
-    settings = {"total_steps": 256, "num_envs": 4, "num_steps": 32}
-    summary = shell.run(ppo.make, "CartPole-v1", 5, settings, show=False)
-    agent_key, train_key, evaluate_key = jax.random.split(jax.random.key(5), 3)
-    agent, train = ppo.make("CartPole-v1", key=agent_key, **settings)
-    trained, _ = train(agent, train_key)
-    evaluation = fx.evaluate("CartPole-v1", trained, evaluate_key)
-    assert summary["eval_return_mean"] == pytest.approx(float(evaluation.episode_return.mean()))
+    assert threads() + 8 <= threads("--threads", "9")

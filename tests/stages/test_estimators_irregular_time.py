@@ -105,7 +105,7 @@ def test_n_step_returns(seed, n, discount):
             if ends[t] or t == start + n - 1:
                 target[start] += weight * after[t]
                 break
-    out = fx.n_step_returns.function(rollout, n=n, discount=discount)
+    out = fx.n_step_returns.function(rollout, n=n if n <= TIME else None, discount=discount)
     np.testing.assert_allclose(out.target, target, rtol=1e-4, atol=1e-5)
 
 

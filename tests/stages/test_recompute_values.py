@@ -139,7 +139,7 @@ def minibatches(inner, **options):
 
 WITHIN = {
     "gae": fx.gae(),
-    "n_step_returns": fx.n_step_returns(n=3),
+    "n_step_returns": fx.n_step_returns(n=None),
     "vtrace": fx.vtrace(),
     "q_lambda_returns": fx.q_lambda_returns(),
     "gae in a chain": fx.chain(fx.identity(), estimate=fx.chain(fx.identity(), fx.gae())),

@@ -827,7 +827,7 @@ HYPERPARAMETERS = {
     ("gae", "discount"): lambda value: updated(fx.gae(discount=value), ROLLOUT),
     ("gae", "lambda_"): lambda value: updated(fx.gae(lambda_=value), ROLLOUT),
     ("n_step_returns", "discount"): lambda value: updated(
-        fx.n_step_returns(discount=value), ROLLOUT
+        fx.n_step_returns(n=2, discount=value), ROLLOUT
     ),
     ("vtrace", "discount"): lambda value: updated(fx.vtrace(discount=value), ROLLOUT),
     ("vtrace", "clip_rho"): lambda value: updated(fx.vtrace(clip_rho=value), ROLLOUT),

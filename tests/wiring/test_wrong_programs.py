@@ -1,6 +1,8 @@
 """Programs that are wrong, and what each of them is told, before XLA compiles anything."""
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -138,7 +140,201 @@ class NoStep(fx.Transform[fx.data.Rollout, fx.data.Rollout]):
         return data
 
 
+class Odd(fx.Transform[fx.data.Rollout, fx.data.Rollout]):
+    """Changes its state, the agent or its metrics into something else."""
+
+    state: Callable[[Any], Any] = eqx.field(static=True, default=lambda state: state)
+    agent: Callable[[Any], Any] = eqx.field(static=True, default=lambda agent: agent)
+    metrics: Callable[[], Any] = eqx.field(static=True, default=dict)
+
+    def init(self, agent, data, key):
+        return {"count": jnp.zeros((2,))}
+
+    def update(self, agent, state, data, key):
+        return fx.Step(self.agent(agent), self.state(state), data, self.metrics())
+
+
+def odd_state(change):
+    return lambda: train(collect(), Odd(state=change))
+
+
+def odd_agent(change):
+    return lambda: train(collect(), Odd(agent=change))
+
+
+def odd_metrics(make):
+    return lambda: train(collect(), Odd(metrics=make))
+
+
+def as_half(agent):
+    weight = agent.critic.layers[0].weight.astype(jnp.float16)
+    return eqx.tree_at(lambda agent: agent.critic.layers[0].weight, agent, weight)
+
+
+def loop(*stages, num_envs=2):
+    return fx.anakin_loop(fx.chain(collect(num_envs=num_envs), *stages), 1)
+
+
+def resumed(other, *, ahead=False):
+    """The state of another algorithm, in that of rollout, identity, gae and minimize."""
+    ours = loop(fx.identity(), fx.gae(), learn())
+    state = other().init(AGENT, KEY)
+    return ours.compile_step(state) if ahead else ours.step(state)
+
+
+ODD_METRICS = r"stage 2 of 2, 'odd': metrics.*wanted a flat dict of scalars"
 WRONG = {
+    "a state that changes its structure": (
+        odd_state(lambda state: {**state, "more": jnp.zeros(())}),
+        fx.WiringError,
+        r"stage 2 of 2, 'odd': update: state\['more'\]: wanted the structure.*no leaf, got a leaf",
+    ),
+    "a state that changes its shape": (
+        odd_state(lambda state: {"count": state["count"][:1]}),
+        fx.WiringError,
+        r"'odd': update: state\['count'\]: .*float32\[2\], got float32\[1\]",
+    ),
+    "a state that changes its dtype": (
+        odd_state(lambda state: {"count": state["count"].astype(int)}),
+        fx.WiringError,
+        r"'odd': update: state\['count'\]: .*float32\[2\], got int32\[2\]. .*astype",
+    ),
+    "a state that is None": (
+        odd_state(lambda state: None),
+        fx.WiringError,
+        r"'odd': update: state\['count'\]: .*got no leaf",
+    ),
+    "an agent that changes its structure": (
+        odd_agent(lambda agent: (agent, agent)),
+        fx.WiringError,
+        r"stage 2 of 2, 'odd': update: agent",
+    ),
+    "an agent that changes its dtype": (
+        odd_agent(as_half),
+        fx.WiringError,
+        r"'odd': update: agent\.critic\.layers\[0\]\.weight: .*float32.*got float16",
+    ),
+    "metrics that are None": (odd_metrics(lambda: None), fx.WiringError, ODD_METRICS),
+    "metrics that are a list": (odd_metrics(lambda: [jnp.ones(())]), fx.WiringError, ODD_METRICS),
+    "metrics within metrics": (
+        odd_metrics(lambda: {"loss": {"a": jnp.ones(())}}),
+        fx.WiringError,
+        r"'odd': metrics: 'loss': wanted a flat dict of scalars.*got a dict",
+    ),
+    "a metric that is a string": (
+        odd_metrics(lambda: {"loss": "low"}),
+        fx.WiringError,
+        r"'odd': metrics: 'loss': wanted a flat dict of scalars.*got a str",
+    ),
+    "a metric that is None": (
+        odd_metrics(lambda: {"loss": None}),
+        fx.WiringError,
+        r"'odd': metrics: 'loss': wanted a flat dict of scalars.*got None",
+    ),
+    "a metric that is no scalar": (
+        odd_metrics(lambda: {"loss": jnp.zeros(3)}),
+        fx.WiringError,
+        r"'odd': metrics: 'loss': wanted a flat dict of scalars.*got \(3,\)",
+    ),
+    "a metric's name with a slash": (
+        odd_metrics(lambda: {"loss/mean": jnp.ones(())}),
+        fx.WiringError,
+        r"'odd': metrics: 'loss/mean': .*without a slash",
+    ),
+    "a metric's name that is a number": (
+        odd_metrics(lambda: {1: jnp.ones(())}),
+        fx.WiringError,
+        r"'odd': metrics: 1: .*names are strings",
+    ),
+    "a metric's name that is reserved": (
+        odd_metrics(lambda: {"steps": jnp.ones(())}),
+        fx.WiringError,
+        r"'odd': metrics: 'steps': .*reserved",
+    ),
+    "a stage's name with a slash": (
+        lambda: fx.chain(collect(), **{"my/gae": fx.gae()}),
+        fx.WiringError,
+        r"stage 2 of 2, 'my/gae': wanted a name without a slash.*Nest chains",
+    ),
+    "the state of another algorithm": (
+        lambda: resumed(lambda: loop(fx.gae(), learn())),
+        fx.WiringError,
+        r"anakin_loop: state: .*of the stages rollout, identity, gae, minimize, got of rollout",
+    ),
+    "the state of another algorithm, compiled ahead": (
+        lambda: resumed(lambda: loop(fx.gae(), learn()), ahead=True),
+        fx.WiringError,
+        r"anakin_loop: state: .*of the stages rollout, identity, gae, minimize",
+    ),
+    "the state of another optimizer": (
+        lambda: resumed(
+            lambda: loop(fx.identity(), fx.gae(), fx.minimize(fx.ppo_loss(), optax.adam(1e-2)))
+        ),
+        fx.WiringError,
+        r"anakin_loop: state: state\['minimize'\]\[0\]\.\w+: wanted .*no leaf, got a leaf",
+    ),
+    "the state of another number of environments": (
+        lambda: resumed(lambda: loop(fx.identity(), fx.gae(), learn(), num_envs=3)),
+        fx.WiringError,
+        r"anakin_loop: state: state\['rollout'\]\.runners.*\[2.*got .*\[3.*num_envs",
+    ),
+    "a window of more steps than there are": (
+        lambda: train(collect(num_steps=8), fx.n_step_returns(n=32)),
+        fx.HyperparameterError,
+        r"n_step_returns: n: wanted at most the 8 steps of a trajectory, got 32\. .*n=None",
+    ),
+    "a warmup beyond the run": (
+        lambda: fx.updates_in(1_000, num_envs=4, num_steps=8, warmup=2_000),
+        fx.HyperparameterError,
+        r"total_steps: wanted at least warmup, 2000: nothing is learnt before, got 1000",
+    ),
+    "an int for an agent's key": (
+        lambda: fx.actor_critic(ENV, key=0),
+        fx.WiringError,
+        r"actor_critic: key: wanted one random key, got 0\. Pass jax\.random\.key",
+    ),
+    "no key for an agent": (lambda: fx.q_agent(ENV), TypeError, r"missing .*'key'"),
+    "None for an agent's key": (
+        lambda: fx.agents.gru_actor_critic(ENV, key=None),
+        fx.WiringError,
+        r"gru_actor_critic: key: wanted one random key, got None",
+    ),
+    "many keys for an agent": (
+        lambda: fx.soft_actor_critic("Pendulum-v1", key=jax.random.split(KEY, 2)),
+        fx.WiringError,
+        r"soft_actor_critic: key: wanted one random key, got an array of shape \(2,\)",
+    ),
+    "an agent's key by position": (
+        lambda: fx.actor_critic(ENV, KEY),
+        fx.HyperparameterError,
+        r"actor_critic: wanted keyword arguments after env, got 2 positional\. "
+        r"Write actor_critic\(env, key=\.\.\.",
+    ),
+    "a recipe's key by position": (
+        lambda: ppo.make("CartPole-v1", KEY),
+        fx.HyperparameterError,
+        r"recipes\.ppo\.make: wanted keyword arguments after env, got 2 positional",
+    ),
+    "sizes by position": (
+        lambda: fx.rollout(ENV, 2, 4),
+        fx.HyperparameterError,
+        r"rollout: wanted keyword arguments after env, got 3 positional\. Write rollout\(env, num_",
+    ),
+    "misspelt option of an agent": (
+        lambda: fx.actor_critic(ENV, key=KEY, memry="gru"),
+        fx.HyperparameterError,
+        r"actor_critic: memry: .*Did you mean 'memory'",
+    ),
+    "misspelt option of a Q-network": (
+        lambda: fx.q_agent(ENV, key=KEY, width=(4,)),
+        fx.HyperparameterError,
+        r"q_agent: width: .*Did you mean 'widths'",
+    ),
+    "no key for a run": (
+        lambda: fx.anakin_loop(fx.chain(collect()), 1)(AGENT),
+        TypeError,
+        r"missing .*'key'",
+    ),
     "stages in the wrong order": (
         lambda: fx.chain(fx.gae(), collect()),
         fx.WiringError,
@@ -357,12 +553,12 @@ WRONG = {
             fx.replay(fx.identity(), capacity=8, batch_size=2),
         ),
         fx.WiringError,
-        r"stage 2, 'no_step': wanted update to return Step",
+        r"stage 2 of 3, 'no_step': wanted update to return Step",
     ),
     "update that returns no step": (
         lambda: train(collect(), NoStep()),
         fx.WiringError,
-        r"stage 2, 'no_step': wanted update to return Step.*Return fx\.Step",
+        r"stage 2 of 2, 'no_step': wanted update to return Step.*Return fx\.Step",
     ),
     "discount above 1": (
         lambda: fx.gae(discount=1.5),
@@ -409,23 +605,23 @@ WRONG = {
         fx.WiringError,
         r"minimize: loss: wanted a Loss, or a function.*got ppo_loss\. Call the loss",
     ),
-    "where picks nothing to train": (
+    "part names nothing to train": (
         lambda: train(
             collect(),
             fx.gae(),
             fx.minimize(fx.ppo_loss(), optax.sgd(1e-2), part="encoding"),
         ),
         fx.WiringError,
-        r"minimize: where: wanted a part of the agent that holds floating-point arrays",
+        r"minimize: part: wanted a part of the agent that holds floating-point arrays",
     ),
-    "where picks a field that is not there": (
+    "part names a field that is not there": (
         lambda: train(
             collect(),
             fx.gae(),
             fx.minimize(fx.ppo_loss(), optax.sgd(1e-2), part="crtic"),
         ),
         fx.WiringError,
-        r"minimize: where: .*'crtic'.*Pick a field",
+        r"minimize: part: .*'crtic'.*Name a field",
     ),
     "an int for a key": (
         lambda: train(collect(), key=0),
@@ -477,6 +673,12 @@ WRONG = {
 }
 PENDULUM = fx.make("Pendulum-v1")
 SEEN_BY_TYPE_CHECKERS = {
+    "metrics that are None",
+    "metrics that are a list",
+    "metrics within metrics",
+    "a metric that is a string",
+    "a metric that is None",
+    "a metric's name that is a number",
     "a maker of stages for a stage",
     "a flag that is a word",
     "one width for several",
@@ -497,7 +699,8 @@ SEEN_BY_TYPE_CHECKERS = {
 
 def compiled(caplog):
     """Whether XLA was asked to compile a training program."""
-    return any("XLA compilation of jit(_train)" in message for message in caplog.messages)
+    programs = ("jit(_train)", "jit(_resume)")
+    return any(f"XLA compilation of {name}" in m for name in programs for m in caplog.messages)
 
 
 @pytest.mark.parametrize("name", list(WRONG))
