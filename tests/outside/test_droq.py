@@ -26,8 +26,8 @@ class DropoutCritic(eqx.Module):
         self.dropout = eqx.nn.Dropout(0.01)
 
     def __call__(self, x, key):
-        for layer, key in zip(self.layers[:-1], jax.random.split(key), strict=True):
-            x = jax.nn.relu(self.norm(self.dropout(layer(x), key=key)))
+        for layer, drop_key in zip(self.layers[:-1], jax.random.split(key), strict=True):
+            x = jax.nn.relu(self.norm(self.dropout(layer(x), key=drop_key)))
         return self.layers[-1](x)[0]
 
 
@@ -58,7 +58,7 @@ class DroQ(fx.agents.AbstractFeedforward):
     def q_values(self, observation, action, key):
         inputs = jnp.append(observation, self.bounds.unscaled(action))
         keys = jax.random.split(key, len(self.critic))
-        return jnp.stack([critic(inputs, key) for critic, key in zip(self.critic, keys)])
+        return jnp.stack([self.critic[i](inputs, keys[i]) for i in range(2)])
 
     def output(self, observation, key):
         distribution = self.policy(observation, key)
@@ -81,4 +81,4 @@ def test_droq():
     replay = fx.replay(learn, capacity=3_000, batch_size=64, warmup=300, updates_per_step=5)
     droq = fx.chain(fx.rollout(env, num_envs=1, num_steps=2), replay)
     agents, _ = train_seeds(droq, agent, num_updates=600, seeds=2)
-    assert mean_returns(env, agents).min() > -3.0  # a random policy: -20
+    assert mean_returns(env, agents).min() > -6.0  # a random policy: -85, no push at all: -47

@@ -66,4 +66,4 @@ def test_redq():
     replay = fx.replay(learn, capacity=3_000, batch_size=64, warmup=300, updates_per_step=5)
     redq = fx.chain(fx.rollout(env, num_envs=1, num_steps=2), replay)
     agents, _ = train_seeds(redq, agent, num_updates=600, seeds=2)
-    assert mean_returns(env, agents).min() > -3.0  # a random policy: -20
+    assert mean_returns(env, agents).min() > -6.0  # a random policy: -85, no push at all: -47

@@ -11,7 +11,9 @@ from .environments import mean_returns, train_seeds
 
 
 @fx.transform
-def returns_to_go(rollout: fx.data.Rollout, *, discount: fx.typing.Fraction = 0.99) -> fx.data.Estimates:
+def returns_to_go(
+    rollout: fx.data.Rollout, *, discount: fx.typing.Fraction = 0.99
+) -> fx.data.Estimates:
     """The discounted rewards until the end of each episode; the baseline's value at a cut."""
 
     def add(following, step):
