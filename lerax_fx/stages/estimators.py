@@ -268,7 +268,7 @@ def recompute_values(agent: Any, rollout: Rollout, key: Key) -> Rollout:
     )
 
 
-def _batched(function: Any, agent: Any, rollout: Rollout, keys: Key) -> Any:
+def _batched(function: Any, agent: Any, rollout: Rollout, keys: Array) -> Any:
     def one(trajectory: Rollout, key: Key) -> Any:
         return function(agent, trajectory, key)
 
