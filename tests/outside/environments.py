@@ -108,7 +108,7 @@ class Point(fx.Env):
 def train_seeds(algorithm, agent, *, num_updates, seeds=3):
     """Train with several seeds at once: agents and metrics with an axis of seeds in front."""
     train = fx.anakin_loop(algorithm, num_updates)
-    keys = jax.random.split(jax.random.key(100), seeds)
+    keys = jax.random.split(jax.random.key(7), seeds)
     # Not jax.vmap: an agent may hold functions and floats, as those of eqx.nn do.
     return eqx.filter_vmap(train, in_axes=(None, 0))(agent, keys)
 

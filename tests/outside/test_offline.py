@@ -66,7 +66,8 @@ def collect(agent):
     rollout = fx.chain(fx.rollout(ENV, num_envs=64, num_steps=100))
     state = rollout.init(agent, lambda: None, jax.random.key(1))
     data = eqx.filter_jit(rollout.update)(agent, state, None, jax.random.key(2)).out
-    return fx.dataset(fx.data.Transitions.of(data), batch_size=128, length=1)
+    steps = jax.tree.map(lambda x: x.reshape(-1, 1, *x.shape[2:]), fx.data.Transitions.of(data))
+    return fx.dataset(steps, batch_size=128)
 
 
 @pytest.mark.slow

@@ -72,5 +72,5 @@ def test_ppg():
         ),
     )
     agents, metrics = train_seeds(ppg, agent, num_updates=96)
-    assert jnp.isfinite(metrics["auxiliary/minibatch/minimize/loss"]).sum(axis=1).min() == 12
+    assert jnp.isfinite(metrics["auxiliary/minimize/loss"]).sum(axis=1).min() == 12
     assert mean_returns(env, agents).min() > 150  # a random policy: 22

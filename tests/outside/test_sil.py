@@ -16,23 +16,23 @@ def self_imitation(agent, data: fx.data.Estimates, key):
     better = jnp.maximum(data.target - output.value, 0.0)
     log_prob = output.log_prob(data.rollout.action)
     policy = -jnp.mean(log_prob * jax.lax.stop_gradient(better))
-    return policy + 0.01 * jnp.mean(0.5 * better**2), {"better": better.mean()}
+    return policy + 0.5 * jnp.mean(0.5 * better**2), {"better": better.mean()}
 
 
 @pytest.mark.slow
 def test_sil():
     env = Grid(size=5, limit=20)
     agent = fx.actor_critic(env, key=jax.random.key(0), width=32)
-    adam = fx.optimizer(optax.adam, 2e-3)
-    a2c = fx.policy_gradient() + 0.5 * fx.value_loss() - 0.01 * fx.entropy()
+    adam = fx.optimizer(optax.adam, 1e-3)
+    a2c = fx.policy_gradient() + 0.5 * fx.value_loss() - 0.02 * fx.entropy()
     sil = fx.chain(
         fx.rollout(env, num_envs=16, num_steps=20),
         fx.n_step_returns(n=20, discount=0.95),
         fx.minimize(a2c, adam),
-        fx.replay(
-            fx.minimize(self_imitation, adam), capacity=6_400, batch_size=128, updates_per_step=4
+        imitate=fx.replay(
+            fx.minimize(self_imitation, adam), capacity=6_400, batch_size=128, updates_per_step=2
         ),
     )
-    agents, metrics = train_seeds(sil, agent, num_updates=100)
+    agents, metrics = train_seeds(sil, agent, num_updates=250)
     assert mean_returns(env, agents, greedy=False).min() > 0.9
     assert metrics["episode_return"][:, 0].max() < 0.5  # of the first policy
