@@ -12,6 +12,7 @@ import pytest
 import rlax
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
 from scipy import stats
 
 import lerax_fx as fx
@@ -382,12 +383,11 @@ def test_q_loss_weighs_windows_and_reports_their_errors(time, huber):
     if huber:
         losses = np.where(errors <= huber, losses, huber * (errors - 0.5 * huber))
     data = fx.data.Targets(observation, action, target, WEIGHT)
-    loss, metrics = fx.q_loss(huber=huber)(AGENT, data, KEY)
-    np.testing.assert_allclose(loss, (losses * WEIGHT[:, None]).mean(), rtol=1e-5)
-    np.testing.assert_allclose(metrics["priority"], mixed(errors), rtol=1e-5)
-    assert (
-        "priority" not in fx.q_loss()(AGENT, fx.data.Targets(observation, action, target), KEY)[1]
-    )
+    output = fx.q_loss(huber=huber).evaluate(AGENT, data, KEY)
+    np.testing.assert_allclose(output.loss, (losses * WEIGHT[:, None]).mean(), rtol=1e-5)
+    np.testing.assert_allclose(output.priority, mixed(errors), rtol=1e-5)
+    unweighted = fx.data.Targets(observation, action, target)
+    assert fx.q_loss().evaluate(AGENT, unweighted, KEY).priority is None
 
 
 @pytest.mark.parametrize("time", [1, 3])
@@ -419,9 +419,9 @@ def test_distributional_losses_weigh_windows_and_report_their_errors(kind, time)
                     own.quantiles, own.fractions, atoms[b, t], huber_param=1.0
                 )
     data = fx.data.DistributionTargets(observation, action, atoms, probabilities, WEIGHT)
-    value, metrics = loss(agent, data, KEY)
-    np.testing.assert_allclose(value, (losses * WEIGHT[:, None]).mean(), rtol=1e-4)
-    np.testing.assert_allclose(metrics["priority"], mixed(errors), rtol=1e-4, atol=1e-6)
+    output = loss.evaluate(agent, data, KEY)
+    np.testing.assert_allclose(output.loss, (losses * WEIGHT[:, None]).mean(), rtol=1e-4)
+    np.testing.assert_allclose(output.priority, mixed(errors), rtol=1e-4, atol=1e-6)
 
 
 def test_a_chain_learns_the_errors_of_the_windows_it_was_given():
@@ -479,13 +479,22 @@ def test_what_is_no_sampling_is_refused():
     [
         (fx.td_target(), "got a Targets with none"),
         (fx.every(2, Learn()), "got a Transitions with none"),
-        (one_for_all(), r"got a Transitions with one of shape \(\)"),
     ],
 )
 def test_an_inner_without_priorities_is_refused_before_compiling(inner, got):
     agent = fx.q_agent("CartPole-v1", key=KEY)
     train = fx.anakin_loop(learner(fx.prioritized(), inner=inner), 2)
     with pytest.raises(fx.WiringError, match=r"replay: sampling: wanted.*`priority`.*" + got):
+        train(agent, KEY)
+
+
+def test_a_priority_of_another_shape_is_refused():
+    """By the type checks where they are on, as here; else by the replay."""
+    agent = fx.q_agent("CartPole-v1", key=KEY)
+    train = fx.anakin_loop(learner(fx.prioritized(), inner=one_for_all()), 2)
+    with pytest.raises(
+        (fx.WiringError, TypeCheckError), match=r"priority[^$]*(shape \(\)|f32\[\])"
+    ):
         train(agent, KEY)
 
 
