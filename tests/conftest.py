@@ -37,5 +37,24 @@ def _forget_programs() -> Iterator[None]:
     jax.clear_caches()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`quick("a", "b")` on a test of many parameters: all cases but those of these ids are slow."""
+    named, seen = set[tuple[str, str]](), set[tuple[str, str]]()
+    for item in items:
+        marker = item.get_closest_marker("quick")
+        if marker is None:
+            continue
+        test, _, case = item.nodeid.partition("[")
+        case = case.removesuffix("]")
+        named |= {(test, quick) for quick in marker.args}
+        seen.add((test, case))
+        if case not in marker.args:
+            item.add_marker(pytest.mark.slow)
+    whole = not any("::" in argument for argument in config.args)
+    if whole and named - seen:
+        raise pytest.UsageError(f"quick: no such cases: {sorted(named - seen)}")
+
+
 def pytest_report_header(config: pytest.Config) -> str:
     return f"runtime type checks: {config.getoption('--typecheck')}"

@@ -67,6 +67,7 @@ def seen(allowed, axes=()):
     return {"place": place, "action_mask": jnp.broadcast_to(jnp.asarray(allowed), (*axes, 4))}
 
 
+@pytest.mark.quick("mlp", "gru-q")
 @pytest.mark.parametrize("name", MAKERS)
 def test_forbidden_actions_have_no_probability(name):
     agent = MAKERS[name]()
@@ -104,6 +105,7 @@ def test_forbidden_actions_have_no_probability(name):
     np.testing.assert_array_equal(free.action_mask, [True] * 4)
 
 
+@pytest.mark.quick("True")
 @pytest.mark.parametrize("double", [False, True])
 def test_targets_are_of_actions_that_are_allowed(double):
     agent = fx.q_agent(ENV, widths=(8,), **SMALL)
@@ -126,6 +128,7 @@ def without_forbidden_steps(metrics):
     return bool(np.all(returns[~np.isnan(returns)] >= -12.0))
 
 
+@pytest.mark.slow
 def test_ppo_learns_a_masked_grid():
     learn = fx.minimize(fx.ppo_loss(), ADAM)
     algorithm = fx.chain(
@@ -140,6 +143,7 @@ def test_ppo_learns_a_masked_grid():
     np.testing.assert_array_equal(outcome.episode_return, [-4.0] * 4)
 
 
+@pytest.mark.slow
 def test_dqn_learns_a_masked_grid():
     learn = fx.chain(fx.td_target(discount=0.9, double=True, update=fx.polyak(0.05)),
                      fx.minimize(fx.q_loss(), ADAM))  # fmt: skip

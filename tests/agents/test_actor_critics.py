@@ -43,6 +43,7 @@ def assert_close(a, b):
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.quick("mlp-gaussian", "gru", "ode")
 @pytest.mark.parametrize("name", SPACES)
 @settings(max_examples=10, deadline=None)
 @given(resets=st.lists(st.booleans(), min_size=TIME, max_size=TIME))
@@ -51,6 +52,7 @@ def test_unroll_is_repeated_step(name, resets):
     assert_close(unroller(name)(*arguments), stepper(name)(*arguments))
 
 
+@pytest.mark.quick("gru", "cde")
 @pytest.mark.parametrize("name", ["gru", "gru-image", "ode", "ode-gru", "cde", "cde-image"])
 def test_a_reset_forgets(name):
     agent, xs = agent_of(name), observations(name)
@@ -67,6 +69,7 @@ def test_a_reset_forgets(name):
     )
 
 
+@pytest.mark.quick("gru", "cde")
 @pytest.mark.parametrize("name", ["gru", "ode", "cde"])
 def test_unroll_begins_with_the_given_memory(name):
     agent, xs, never = agent_of(name), observations(name), jnp.zeros(TIME, bool)
@@ -77,12 +80,14 @@ def test_unroll_begins_with_the_given_memory(name):
     np.testing.assert_allclose(outputs.value, whole.value[2:], rtol=1e-5)
 
 
+@pytest.mark.quick("mlp-gaussian", "gru", "ode")
 @pytest.mark.parametrize("name", SPACES)
 def test_only_arrays_for_leaves(name):
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(agent_of(name)))
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(agent_of(name)))
 
 
+@pytest.mark.quick("mlp-squashed", "mlp-bits", "gru")
 @pytest.mark.parametrize("name", SPACES)
 def test_distributions_survive_vmap_scan_and_jit(name):
     agent, action_space = agent_of(name), SPACES[name][1]
@@ -116,6 +121,7 @@ def test_distributions_survive_vmap_scan_and_jit(name):
         assert jax.vmap(jax.vmap(action_space.contains))(actions).all()
 
 
+@pytest.mark.quick("mlp-squashed", "gru")
 @pytest.mark.parametrize("name", ["mlp-squashed", "cnn", "gru", "ode", "ode-gru", "cde"])
 def test_plain_grad_reaches_every_leaf(name):
     agent, xs = agent_of(name), observations(name)
@@ -144,6 +150,7 @@ def test_agents_are_made_and_used_under_vmap():
     np.testing.assert_allclose(values[1], wanted, rtol=1e-5)
 
 
+@pytest.mark.quick("gru")
 @pytest.mark.parametrize("name", ["mlp", "gru", "ode", "cde"])
 def test_the_first_ratio_is_one(name):
     """What acting computed, step by step, and what a loss computes, trajectory by trajectory.

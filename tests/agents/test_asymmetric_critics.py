@@ -56,6 +56,7 @@ MAKERS = {
 }
 
 
+@pytest.mark.quick("mlp", "td3")
 @pytest.mark.parametrize("name", MAKERS)
 def test_the_actor_sees_less_than_the_critic(name):
     agent = MAKERS[name]()
@@ -81,6 +82,7 @@ def test_the_actor_sees_less_than_the_critic(name):
             assert bool(value == other[1]) != valued
 
 
+@pytest.mark.slow
 def test_what_only_the_critic_sees_is_learnt_as_a_value():
     learn = fx.minimize(fx.ppo_loss(clip_value=False), fx.optimizer(optax.adam, 3e-2))
     algorithm = fx.chain(

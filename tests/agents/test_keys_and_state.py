@@ -64,6 +64,7 @@ def test_one_draw_a_step_in_acting_and_one_a_batch_in_losses():
     assert not np.allclose(*steps)
 
 
+@pytest.mark.quick("True")
 @pytest.mark.parametrize("noisy", [False, True])
 def test_the_target_network_draws_for_itself(noisy):
     # Of one action, at one place: the target is the value that is learnt, but for the draws.
@@ -78,6 +79,7 @@ def test_the_target_network_draws_for_itself(noisy):
     assert (float(step.metrics["minimize/loss"]) > 1e-6) == noisy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["q", "c51"])
 def test_a_noisy_network_explores_by_itself_and_learns(family):
     if family == "q":
@@ -111,6 +113,7 @@ class DropoutQNetwork(fx.agents.AbstractFeedforward):
         return fx.agents.greedy_output(self.last(hidden))
 
 
+@pytest.mark.slow
 def test_dropout_in_a_q_function():
     agent = DropoutQNetwork(KEY)
     fx.check_agent(agent, ENV)
@@ -158,6 +161,7 @@ def test_batch_norm_is_by_moving_averages():
             BatchNorm(1, **bad)
 
 
+@pytest.mark.slow
 def test_a_batch_norm_agent_learns():
     agent = BatchNormQNetwork(KEY)
     fx.check_agent(agent, FAR)

@@ -132,6 +132,7 @@ PENDULUM = (fx.spaces.Box(-1.0, 1.0, (3,)), fx.spaces.Box(-2.0, 2.0, (1,)))
 CHOICE = (fx.spaces.Box(-1.0, 1.0, (3,)), fx.spaces.Discrete(2))
 
 
+@pytest.mark.quick("dqn")
 @pytest.mark.parametrize("family", ["dqn", "sac", "td3"])
 def test_replay_agents_and_their_target_networks(family):
     small = {"widths": (4,), "key": KEY}
@@ -179,6 +180,7 @@ def test_replay_agents_and_their_target_networks(family):
     assert len(jax.tree.leaves(networks[0])) == len(jax.tree.leaves(networks[1]))
 
 
+@pytest.mark.slow
 def test_check_agent_and_packed_agents():
     agent = fresh()
     fx.check_agent(agent, ENV)

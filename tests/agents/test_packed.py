@@ -103,6 +103,7 @@ def test_a_part_of_it_can_be_trained(agent):
     assert not np.array_equal(packed.critic.layers[0].weight, agent.critic.layers[0].weight)
 
 
+@pytest.mark.slow
 def test_a_packed_soft_actor_critic_is_trained():
     sizes = {"total_steps": 32, "num_envs": 2, "capacity": 64, "batch_size": 4, "warmup": 8}
     agent, train = sac.make("Pendulum-v1", key=KEY, width=8, **sizes)

@@ -58,6 +58,7 @@ def test_bernoulli():
     assert d.mode().dtype == jnp.int8
 
 
+@pytest.mark.quick("shape0", "shape2")
 @pytest.mark.parametrize("shape", [(), (2,), (2, 3)])
 def test_gaussian(shape):
     policy = policy_for(Box(-1.0, 1.0, shape), log_std=-0.5)
@@ -81,6 +82,7 @@ def squashed_facts(loc, scale, actions):
     return d.log_prob(actions), d.entropy(), d.mode(), draws, log_probs
 
 
+@pytest.mark.quick("0.1-0.5", "1.5--2.0")
 @pytest.mark.parametrize("loc", [-2.0, 0.0, 0.5])
 @pytest.mark.parametrize("scale", [0.1, 0.6, 1.5])
 def test_squashed_density_integrates_to_one_and_gives_the_entropy(loc, scale):

@@ -66,6 +66,7 @@ def test_parts_are_encoded_one_by_one():
 CHOICE, FORCE = Discrete(2), Box(-1.0, 1.0, (1,))
 
 
+@pytest.mark.quick("<lambda>-space1-actions1")
 @pytest.mark.parametrize(
     ("make", "space", "actions"),
     [
@@ -91,6 +92,7 @@ def test_constructors_take_them(make, space, actions):
     assert all(bool(jnp.any(slope != 0)) for slope in floats)
 
 
+@pytest.mark.slow
 def test_training_on_them_changes_every_network():
     env = fx.envs.TimeLimit(Shows(IMAGES, CHOICE), 3)
     agent = fx.actor_critic(env, key=KEY, width=4)

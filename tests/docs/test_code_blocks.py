@@ -22,6 +22,7 @@ BLOCK = re.compile(
 )
 
 
+@pytest.mark.quick("README.md", "extending.md")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_blocks_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # some write files

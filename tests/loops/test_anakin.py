@@ -61,6 +61,7 @@ def test_the_same_key_gives_the_same_bits_and_another_key_others():
     assert not np.array_equal(leaves(first[0])[0], leaves(other)[0])
 
 
+@pytest.mark.slow
 def test_under_an_outer_jit_it_is_the_same_run():
     agent, train = small_ppo()
     compiled = jax.jit(train)
@@ -90,6 +91,7 @@ def test_steps_make_the_same_run_as_the_whole():
     assert_same_bits((whole, curve), (state.agent, joined))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "env"), [(dqn, "CartPole-v1"), (td3, "Pendulum-v1")])
 def test_what_is_drawn_ahead_is_what_is_drawn_one_by_one(recipe, env):
     sizes = {"total_steps": 32, "num_envs": 2, "capacity": 64, "batch_size": 4, "warmup": 8}
@@ -103,6 +105,7 @@ def test_what_is_drawn_ahead_is_what_is_drawn_one_by_one(recipe, env):
     assert_same_bits(whole, state.agent)
 
 
+@pytest.mark.quick("CartPole-v1")
 @pytest.mark.parametrize(
     "env",
     [
@@ -175,6 +178,7 @@ def test_as_many_are_drawn_ahead_as_fit_and_divide_the_run():
     assert ahead(1024, 48) == 1
 
 
+@pytest.mark.quick("key")
 @pytest.mark.parametrize("make_key", [jax.random.key, jax.random.PRNGKey])
 def test_a_saved_run_goes_on_bit_for_bit(make_key):
     agent, train = small_ppo(key=make_key(3))
@@ -203,6 +207,7 @@ def with_keys_of(state, like):
     return eqx.tree_at(lambda s: s.key, state, key)
 
 
+@pytest.mark.slow
 def test_a_step_compiled_ahead_and_donated_is_the_same_step():
     agent, train = small_ppo()
     expected = train.step(train.init(agent, KEY), 3)
@@ -223,6 +228,7 @@ HYPERPARAMETERS = {
 }
 
 
+@pytest.mark.quick("True")
 @pytest.mark.parametrize("anneal", [True, False])
 def test_no_float_costs_a_compilation(anneal):
     agent, train = small_ppo(anneal=anneal)
@@ -241,6 +247,7 @@ def test_no_float_costs_a_compilation(anneal):
         assert anakin._train._cache_size() == compiled + 1, "structure does cost one"
 
 
+@pytest.mark.slow
 def test_any_float_can_be_vmapped_over():
     """In one batch, of which each row but the first has another value of one of them."""
     agent, _ = small_ppo()
@@ -270,6 +277,7 @@ def final_value(**config):
     return output.value + output.distribution.log_prob(jnp.ones(1))
 
 
+@pytest.mark.slow
 def test_gradients_reach_hyperparameters_through_training():
     values = {"discount": 0.9, "entropy_weight": 0.01, "lambda_": 0.9, "learning_rate": 1e-3}
     gradients = jax.grad(lambda values: final_value(**values))(values)
@@ -278,6 +286,7 @@ def test_gradients_reach_hyperparameters_through_training():
         assert gradient != 0, name
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_finite_differences():
     with jax.enable_x64(True):
         gradient = jax.grad(lambda value: final_value(discount=value))(jnp.float64(0.9))
@@ -286,6 +295,7 @@ def test_the_gradient_is_that_of_finite_differences():
         np.testing.assert_allclose(gradient, difference / (2 * step), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_gradients_reach_through_replay_and_adam_with_a_root():
     agent = fx.q_agent("CartPole-v1", key=KEY, widths=(16,))
 
@@ -303,6 +313,7 @@ def test_gradients_reach_through_replay_and_adam_with_a_root():
     assert np.isnan(jax.grad(loss)(0.9, 0.0))
 
 
+@pytest.mark.slow
 def test_optimisers_made_anew_share_a_program():
     agent, _ = small_ppo()
 
@@ -321,6 +332,7 @@ def test_optimisers_made_anew_share_a_program():
     assert anakin._train._cache_size() == compiled + 1
 
 
+@pytest.mark.slow
 def test_an_agent_with_functions_for_leaves_trains_too():
     class Odd(eqx.Module):
         inner: fx.agents.AbstractActorCritic

@@ -85,6 +85,7 @@ RIGHT = {
 }
 
 
+@pytest.mark.quick("drawing", "discrete Q")
 @pytest.mark.parametrize("name", RIGHT)
 def test_right_agents_pass(name):
     make, env = RIGHT[name]

@@ -54,6 +54,7 @@ def test_it_compiles_once_for_each_structure(compilations):
     assert compilations() == before
 
 
+@pytest.mark.slow
 def test_transformed_it_is_the_same():
     agents = [agent_of(seed) for seed in (1, 2)]
     keys = jax.random.split(KEY, 2)

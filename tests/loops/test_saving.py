@@ -72,6 +72,7 @@ RECIPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_run_goes_on_bit_for_bit(name, tmp_path):
     recipe, sizes = RECIPES[name]

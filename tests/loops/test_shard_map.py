@@ -30,6 +30,7 @@ def with_running_statistics():
     return fx.actor_critic("CartPole-v1", key=KEY), 2, (fx.vtrace(), learn)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", [on_policy, off_policy, with_running_statistics])
 def test_each_device_trains_an_agent_of_its_own(algorithm):
     agent, num_updates, stages = algorithm()

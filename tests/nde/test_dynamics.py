@@ -75,6 +75,7 @@ def by_hand(agent, data):
     return errors.mean((1, 2))
 
 
+@pytest.mark.quick("0-", "1-with an end")
 @pytest.mark.parametrize("agent", [AGENT, WITH_END], ids=["", "with an end"])
 @pytest.mark.parametrize("seed", range(5))
 def test_the_loss_is_that_by_hand(agent, seed):
@@ -98,6 +99,7 @@ def test_a_time_limit_is_no_end():
     assert metrics[0]["termination_error"] != metrics[1]["termination_error"]
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_finite_differences():
     data = transitions(1)
     with jax.enable_x64():
@@ -194,6 +196,7 @@ def test_scaling_goes_back_and_forth():
     np.testing.assert_allclose(scaling.unscale(scaling.scale(observation)), observation)
 
 
+@pytest.mark.quick("None")
 @pytest.mark.parametrize("latent", [None, 5])
 def test_it_learns_a_rotation(latent):
     """And a latent state serves as well, whatever its size."""

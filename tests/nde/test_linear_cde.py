@@ -67,6 +67,7 @@ def solved(equation, state, dt, change, steps=2000):
     return h[: equation.size] + 1j * h[equation.size :]
 
 
+@pytest.mark.quick("0.0001-1.0", "1.0-0.0", "10.0-4.0")
 @pytest.mark.parametrize("dt", [0.0, 1e-3, 1.0, 4.0])
 @pytest.mark.parametrize("scale", [0.0, 1e-4, 1.0, 10.0])
 def test_the_flow_is_the_equations(dt, scale):
@@ -95,6 +96,7 @@ def test_an_interval_is_its_parts(share, seed):
     np.testing.assert_allclose(after(after(state, share), 1.0 - share), together, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_float64_differences():
     with jax.enable_x64(True):
         equation = jax.tree.map(lambda x: x.astype(jnp.float64), EQUATION)
@@ -138,6 +140,7 @@ STEP = jax.jit(lambda agent, memory, x: agent.step(memory, x, KEY))
 UNROLL = jax.jit(lambda agent, xs, resets: agent.unroll(agent.initial_memory(), xs, resets, KEY))
 
 
+@pytest.mark.quick("timed")
 @pytest.mark.parametrize("name", SPACES)
 @settings(max_examples=10, deadline=None)
 @given(resets=st.lists(st.booleans(), min_size=TIME, max_size=TIME))
@@ -150,6 +153,7 @@ def test_step_by_step_unroll_and_sequence_are_one(name, resets):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.quick("True")
 @pytest.mark.parametrize("parallel", [True, False])
 def test_gradients_of_both_forms_agree(parallel):
     xs, resets = seen("timed", 3), jnp.arange(TIME) == 4
@@ -211,6 +215,7 @@ def test_states_stay_bounded_over_long_trajectories():
     assert np.abs(states[1000:]).max() < 2.0 * np.abs(states[:1000]).max()
 
 
+@pytest.mark.slow
 def test_it_goes_through_the_stages_and_losses():
     env = fx.envs.IrregularTime(fx.envs.mask_velocities("CartPole-v1"))
     agent = fx.nde.linear_cde_actor_critic(env, key=KEY, width=4)
@@ -227,6 +232,7 @@ def test_it_goes_through_the_stages_and_losses():
     assert all((a != b).any() for a, b in zip(*map(jax.tree.leaves, (agent, trained)), strict=True))
 
 
+@pytest.mark.quick("True-bfloat16", "False-float16")
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize("parallel", [True, False])
 def test_half_precision_parameters_are_computed_with_in_float32(dtype, parallel):
@@ -240,6 +246,7 @@ def test_half_precision_parameters_are_computed_with_in_float32(dtype, parallel)
     np.testing.assert_allclose(found[1].value, expected[1].value, rtol=3e-2, atol=3e-2)
 
 
+@pytest.mark.slow
 def test_half_precision_agents_train():
     env = fx.envs.IrregularTime("CartPole-v1")
     agent = fx.nde.linear_cde_actor_critic(env, key=KEY, width=4)
@@ -253,6 +260,7 @@ def test_half_precision_agents_train():
     assert any((old != new).any() for old, new in pairs)
 
 
+@pytest.mark.slow
 def test_images_are_seen_through_a_convolution():
     agent = fx.nde.linear_cde_actor_critic(
         (fx.spaces.Box(0.0, 1.0, (5, 4, 2)), fx.spaces.Discrete(3)), key=KEY
@@ -295,6 +303,7 @@ def test_bad_input_is_told_so(make, error, message):
         make()
 
 
+@pytest.mark.quick("True")
 @pytest.mark.parametrize("parallel", [True, False])
 def test_what_is_forgotten_may_be_nan(parallel):
     """Also in gradients: nothing before a reset reaches what comes after."""
@@ -313,6 +322,7 @@ def test_what_is_forgotten_may_be_nan(parallel):
     assert np.isfinite(agent.unroll(broken, clean, resets, KEY)[1].value).all()
 
 
+@pytest.mark.quick("-50.0", "nan")
 @pytest.mark.parametrize("dt", [-50.0, jnp.nan, jnp.inf])
 def test_in_an_impossible_interval_no_time_passes(dt):
     agent = agent_of("timed")

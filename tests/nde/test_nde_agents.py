@@ -39,6 +39,7 @@ def values(agent, observations, resets=None):
     return np.asarray(run(agent))
 
 
+@pytest.mark.quick("cde")
 @pytest.mark.parametrize("name", MAKERS)
 def test_arrays_come_one_apart(name):
     observations = timed([0.0, 1.0, 1.0, 1.0])
@@ -49,6 +50,7 @@ def test_arrays_come_one_apart(name):
     np.testing.assert_allclose(values(agent, first), plain, rtol=1e-6)
 
 
+@pytest.mark.quick("ode")
 @pytest.mark.parametrize("name", MAKERS)
 def test_time_matters_and_the_future_does_not(name):
     agent, observations = make(name), timed([0.0, 0.5, 1.5, 0.7])
@@ -118,6 +120,7 @@ def test_the_gru_ode_follows_its_equation_and_stays_bounded():
     assert bool(jnp.all(jnp.abs(end) <= 1))
 
 
+@pytest.mark.quick("nan-ode", "-1.0-cde")
 @pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
 def test_a_bad_dt_is_held_and_leaves_no_nan(name, bad):
@@ -134,6 +137,7 @@ def test_a_bad_dt_is_held_and_leaves_no_nan(name, bad):
         assert bool(jnp.all(jnp.isfinite(leaf)))
 
 
+@pytest.mark.quick("recompute-ode")
 @pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize(
     "options",
@@ -152,6 +156,7 @@ def test_any_way_of_solving_gives_about_the_same(name, options):
     hash(agent.method)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
 def test_through_a_whole_algorithm(name):
     env = fx.make("CartPole-v1")

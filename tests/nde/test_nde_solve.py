@@ -124,6 +124,7 @@ def test_the_solvers_are_those_whose_order_is_known():
     assert set(STOCHASTIC) == {"Euler", "Heun", "Midpoint", "Ralston"}
 
 
+@pytest.mark.quick("Heun-ODE", "Euler-SDE", "Midpoint-CDE")
 @pytest.mark.parametrize("kind", ["ODE", "CDE", "SDE"])
 @pytest.mark.parametrize("name", EXPLICIT)
 def test_both_paths_give_the_same_numbers(name, kind, double):
@@ -135,6 +136,7 @@ def test_both_paths_give_the_same_numbers(name, kind, double):
     assert_close(fast, general, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.quick("Heun")
 @pytest.mark.parametrize("name", ["Euler", "Heun", "Dopri8"])
 def test_the_fast_path_is_diffrax_called_by_hand(name, double):
     # With time as it is, where ours runs through each interval from 0 to 1.
@@ -175,6 +177,7 @@ def spiral_in_numpy(t, y):
     return np.array([-2 * y[1] * (1 + 0.3 * np.cos(3 * t)), 2 * y[0]])
 
 
+@pytest.mark.quick("Bosh3", "RK4")
 @pytest.mark.parametrize("name", EXPLICIT)
 def test_observed_order_of_convergence(name, double):
     def error(steps):
@@ -190,6 +193,7 @@ def test_observed_order_of_convergence(name, double):
     assert ORDERS[name] - 0.3 < observed < ORDERS[name] + 0.7
 
 
+@pytest.mark.quick("ODE-store", "CDE-recompute")
 @pytest.mark.parametrize("adjoint", ["store", "recompute"])
 @pytest.mark.parametrize("kind", ["ODE", "CDE", "SDE"])
 def test_gradients_match_finite_differences(kind, adjoint, double):
@@ -213,6 +217,7 @@ def test_recompute_is_store(double):
     assert_close(stored, results("ODE", adjoint="recompute", **options), rtol=1e-12)
 
 
+@pytest.mark.quick("eqx.nn.MLP-interval")
 @pytest.mark.parametrize("dt", [0.5, jnp.array([0.5, 0.2])], ids=["interval", "trajectory"])
 @pytest.mark.parametrize("kind", ["function", "eqx.nn.MLP"])
 def test_recompute_takes_fields_that_hold_functions(kind, dt):
@@ -281,6 +286,7 @@ WAYS = {
 }
 
 
+@pytest.mark.quick("ODE-direct")
 @pytest.mark.parametrize(
     ("kind", "way"), [*(("ODE", way) for way in WAYS), ("CDE", "tsit5"), ("CDE", "backsolve")]
 )
@@ -289,6 +295,7 @@ def test_any_solver_controller_and_adjoint(kind, way, double):
     assert_close(results(kind, **WAYS[way]), wanted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_stochastic_runge_kutta_method_goes_through_diffrax(double):
     # Additive noise, which SRA1 wants; the mean over many paths is that of the drift.
     equation = fx.nde.SDE(lambda t, y: -y, lambda t, y: 0.1 * jnp.eye(2), noise=2)
@@ -305,6 +312,7 @@ def test_a_stochastic_runge_kutta_method_goes_through_diffrax(double):
     np.testing.assert_allclose(ends.std(0), deviation, rtol=0.15)
 
 
+@pytest.mark.quick("heun-0.5")
 @pytest.mark.parametrize(("name", "drift"), [("euler", 0.0), ("heun", 0.5)])
 def test_the_sense_in_which_an_sde_is_solved(name, drift, double):
     # dy = y dW has the mean 1 in Ito's sense, exp(t / 2) in Stratonovich's.
@@ -370,6 +378,7 @@ def test_one_interval_is_a_trajectory_of_one():
     assert one.failed.shape == ()
 
 
+@pytest.mark.quick("options0-ODE", "options1-SDE")
 @pytest.mark.parametrize("kind", ["ODE", "SDE"])
 @pytest.mark.parametrize("options", [{}, {"adjoint": diffrax.RecursiveCheckpointAdjoint()}])
 def test_an_interval_of_length_0_changes_nothing(kind, options):
@@ -397,6 +406,7 @@ class Exploding(eqx.Module):
 EXPLODES = jnp.array([100.0, 0.1]), jnp.array([1.0, 1.0])
 
 
+@pytest.mark.quick("fast", "adaptive")
 @pytest.mark.parametrize("path", ["fast", "recompute", "general", "adaptive"])
 def test_hold_keeps_the_state_and_counts(path):
     options = {
@@ -486,6 +496,7 @@ def test_nan_in_a_control_is_a_failure():
     assert bool(jnp.all(jnp.isfinite(got.states)))
 
 
+@pytest.mark.quick("SDE")
 @pytest.mark.parametrize("kind", ["ODE", "CDE", "SDE"])
 def test_as_a_stage(kind):
     state, dt, more = trajectory(kind)
@@ -540,6 +551,7 @@ def test_the_fast_path_is_taken_only_where_it_may():
     assert len(explicit_tableau(diffrax.Bosh3()).c) == 3
 
 
+@pytest.mark.quick("euler", "rk4")
 @pytest.mark.parametrize("name", [*SOLVERS, "rk4"])
 def test_a_solver_may_be_given_by_its_name(name):
     kind = EXPLICIT["RK4" if name == "rk4" else SOLVERS[name]]
@@ -588,6 +600,7 @@ def test_errors_name_the_argument():
             solve(lambda t, y: y, state, 1.0)
 
 
+@pytest.mark.quick("0.1-float16", "dt2-float64")
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.float32, jnp.float64, jnp.complex64])
 @pytest.mark.parametrize("dt", [0.1, np.full(3, 0.1), jnp.full(3, 0.1, jnp.float32)])
 def test_a_state_of_any_precision_keeps_it(dtype, dt):

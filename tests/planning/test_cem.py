@@ -18,6 +18,7 @@ def quadratic(x):
     return -jnp.sum(CURVATURE * (x - BEST) ** 2)
 
 
+@pytest.mark.quick("key0")
 @pytest.mark.parametrize("key", jax.random.split(KEY, 4))
 def test_the_top_of_a_quadratic_is_found(key):
     search = {"num_samples": 128, "num_elites": 16, "num_iterations": 30}

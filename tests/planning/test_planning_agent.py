@@ -52,6 +52,7 @@ def regulated(state):
     return -gain @ state, -state @ cost @ state
 
 
+@pytest.mark.quick("state1")
 @pytest.mark.parametrize("state", [[1.0, 0.0], [-0.5, 1.0], [0.2, -0.7]])
 def test_on_a_spring_it_acts_as_the_regulator_would(state):
     agent = on_a_spring()
@@ -133,6 +134,7 @@ def test_unroll_is_step_after_step():
     np.testing.assert_allclose(actions, [action for action, _ in found], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_acts_and_is_evaluated_as_any_agent_is():
     agent = fx.planning.planning_agent(
         "Pendulum-v1", key=KEY, horizon=3, num_samples=8, num_elites=2

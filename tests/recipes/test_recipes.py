@@ -139,6 +139,7 @@ def test_it_trains_all_of_its_agent(recipe):
         assert not metrics["minimize/failed"][1:].any()
 
 
+@pytest.mark.quick("dqn with everything", "sac of discrete actions", "nde_ppo of linear_cde")
 @pytest.mark.parametrize("name", TRACED)
 def test_it_takes_other_environments_and_options(name):
     recipe, env, sizes = TRACED[name]
@@ -152,6 +153,7 @@ def test_it_takes_other_environments_and_options(name):
     assert {leaf.shape for leaf in jax.tree.leaves(metrics)} == {metrics["steps"].shape}
 
 
+@pytest.mark.quick("ppo", "dqn", "sac")
 @each_recipe
 def test_what_make_passes_on_is_what_the_algorithm_takes(recipe):
     algorithm = RECIPES[recipe][0]
@@ -177,6 +179,7 @@ def test_ppo_has_the_names_of_its_configuration():
     }
 
 
+@pytest.mark.quick("ppo", "c51", "td3")
 @each_recipe
 def test_another_learning_rate_is_the_same_program(recipe):
     _, env, sizes = RECIPES[recipe]
@@ -304,6 +307,7 @@ def in_shell(monkeypatch, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_the_summary_is_json_and_agrees_with_the_whole_run(in_shell):
     flags = ["--num-epochs", "1", "--num-minibatches", "2"]
     rates = ["--learning-rate", "1e-3", "--lambda", "0.9"]
@@ -333,6 +337,7 @@ def test_an_agent_is_evaluated_in_what_it_was_shown_and_by_unscaled_rewards(in_s
     assert summary["eval_return_mean"] < -500  # normalised, they would be at -20 or so
 
 
+@pytest.mark.slow
 def test_people_get_a_bar_and_a_summary(monkeypatch, capfd):
     flags = ["--total-steps", "64", "--num-envs", "2", "--num-steps", "32", "--no-anneal"]
     monkeypatch.setattr(sys, "argv", ["a2c", "--env", "Acrobot-v1", *flags])
@@ -390,6 +395,7 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="threads are counted by Linux")
 def test_xla_starts_as_many_threads_as_said():
     own = {name: value for name, value in os.environ.items() if name != "NPROC"}

@@ -122,6 +122,7 @@ def test_what_is_looked_up_is_what_was_stored(case, ends, seed):
     check_program(*case, ends, seed, remembers=False)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(MEMORY_CASES), ENDS, SEEDS)
 def test_what_is_looked_up_is_what_was_stored_for_agents_with_memory(case, ends, seed):
@@ -183,6 +184,7 @@ def check_program(sizes, sampling, ends, seed, remembers):
             np.testing.assert_array_equal(memories[1][:, 0], ring.reward[:, 0])
 
 
+@pytest.mark.quick("sampling0")
 @pytest.mark.parametrize("sampling", [UNIFORM, PRIORITIZED])
 def test_windows_of_what_is_remembered_are_drawn_uniformly(sampling):
     """Whatever was forgotten: a step of each environment is as likely as any other."""
@@ -251,6 +253,7 @@ def learner(num_steps=2, sampling=None, **options):
     return fx.chain(fx.rollout(env, num_envs=2, num_steps=num_steps, explore=explore), stage)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("agent", "options"),
     [
@@ -276,6 +279,7 @@ def test_training_is_the_same_bit_by_bit(agent, options):
     assert more["replay/stored"].max() == 400
 
 
+@pytest.mark.slow
 def test_what_is_forgotten_is_counted_and_learning_goes_on():
     """A warmup counts the steps that came, not those that are left."""
     agent = fx.q_agent("CartPole-v1", key=KEY)

@@ -58,6 +58,7 @@ def test_a_tree_is_an_array_with_its_sum(size, seed):
     np.testing.assert_allclose(tree.total, numbers.sum(), rtol=1e-6)
 
 
+@pytest.mark.quick("5", "1000")
 @pytest.mark.parametrize("size", [5, 64, 1000])
 def test_places_are_drawn_in_proportion(size):
     numbers = np.random.default_rng(0).random(size) ** 4
@@ -175,6 +176,7 @@ def stored(sampling, count, length):
     return ring, state
 
 
+@pytest.mark.quick("9-3-0.6")
 @pytest.mark.parametrize("exponent", [0.0, 0.6, 1.0])
 @pytest.mark.parametrize(("count", "length"), [(4, 1), (9, 3)])
 def test_windows_are_drawn_by_their_priorities_and_weighted(exponent, count, length):
@@ -328,6 +330,7 @@ def learner(sampling, n=1, updates_per_step=1, inner=None):
     )
 
 
+@pytest.mark.slow
 def test_runs_over_seeds_are_those_of_each_seed():
     n = 3  # with windows of one step, test_its_numbers_are_traced
     agent = fx.q_agent("CartPole-v1", key=KEY)
@@ -370,6 +373,7 @@ def mixed(errors):
     return 0.9 * errors.max(-1) + 0.1 * errors.mean(-1)
 
 
+@pytest.mark.quick("0.3-3")
 @pytest.mark.parametrize("time", [1, 3])
 @pytest.mark.parametrize("huber", [None, 0.3])
 def test_q_loss_weighs_windows_and_reports_their_errors(time, huber):
@@ -390,6 +394,7 @@ def test_q_loss_weighs_windows_and_reports_their_errors(time, huber):
     assert fx.q_loss().evaluate(AGENT, unweighted, KEY).priority is None
 
 
+@pytest.mark.quick("quantile-1")
 @pytest.mark.parametrize("time", [1, 3])
 @pytest.mark.parametrize("kind", ["categorical", "quantile"])
 def test_distributional_losses_weigh_windows_and_report_their_errors(kind, time):
@@ -424,6 +429,7 @@ def test_distributional_losses_weigh_windows_and_report_their_errors(kind, time)
     np.testing.assert_allclose(output.priority, mixed(errors), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_chain_learns_the_errors_of_the_windows_it_was_given():
     """From the weights through target and loss back to the tree, against each piece alone."""
     agent = fx.q_agent("CartPole-v1", key=KEY)
@@ -511,6 +517,7 @@ def test_a_priority_below_zero_counts_as_zero():
     np.testing.assert_allclose(taught.tree.at(first), 0.01**0.7, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradients_reach_the_exponent():
     def loss(exponent):
         train = fx.anakin_loop(learner(fx.prioritized(exponent=exponent)), 8)

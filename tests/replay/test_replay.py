@@ -69,6 +69,7 @@ def test_all_fields_stay_together():
     np.testing.assert_array_equal(taken.next_observation, -taken.reward)
 
 
+@pytest.mark.quick("3-9")
 @pytest.mark.parametrize("count", [4, 9])
 @pytest.mark.parametrize("length", [1, 3])
 def test_windows_are_drawn_uniformly(count, length):
@@ -131,6 +132,7 @@ def test_several_updates_are_one_after_another():
     assert set(counted) == {(4, 1)}
 
 
+@pytest.mark.slow
 def test_a_run_with_a_ring_is_the_same_in_pieces_and_over_seeds():
     agent = fx.q_agent("CartPole-v1", key=KEY)
     train = fx.anakin_loop(learner(length=2), 6)

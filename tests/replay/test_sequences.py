@@ -148,6 +148,7 @@ def counted(first, stride):
     return eqx.tree_at(lambda d: d.memory, data, reward[:, :1], is_leaf=lambda x: x is None)
 
 
+@pytest.mark.quick("sampling0-1", "sampling1-2")
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("sampling", [fx.uniform(), fx.prioritized()])
 def test_windows_begin_where_rollouts_did_with_what_was_remembered(stride, sampling):
@@ -223,6 +224,7 @@ class Recall(fx.Env):
         return jnp.zeros((), bool)
 
 
+@pytest.mark.slow
 def test_a_recurrent_agent_learns_what_takes_memory():
     """Without memory, half of the cues can be guessed."""
     learn = fx.chain(

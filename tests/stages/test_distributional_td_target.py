@@ -139,6 +139,7 @@ def test_targets_are_those_by_hand(kind, seed, options, discount):
     np.testing.assert_array_equal(out.action, data.action[:, : TIME - n + 1])
 
 
+@pytest.mark.quick("categorical")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_time_limit_does_not_stop_bootstrapping(kind):
     data = transitions(0, ends=0.0)
@@ -178,6 +179,7 @@ def projected(atoms, probabilities):
     return mass
 
 
+@pytest.mark.quick("0.5")
 @pytest.mark.parametrize("scale", [0.0, 0.5, 2.0])
 def test_the_categorical_loss_is_that_by_hand(scale):
     agent, _ = AGENTS["categorical"]
@@ -194,6 +196,7 @@ def test_the_categorical_loss_is_that_by_hand(scale):
     np.testing.assert_allclose(metrics["q_value"], means.mean(), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.quick("None", "0.3")
 @pytest.mark.parametrize("huber", [None, 0.3, 1.0, 2.5])
 def test_the_quantile_loss_is_that_by_hand(huber):
     agent, _ = AGENTS["quantile"]
@@ -240,6 +243,7 @@ def learnt(agent, loss, rewards, steps=1500):
 REWARDS = np.array([-1.5, 0.25, 0.25, 2.0], np.float32)
 
 
+@pytest.mark.slow
 def test_atoms_learn_how_probable_they_are():
     returns = learnt(AGENTS["categorical"][0], fx.c51_loss(), REWARDS)
     wanted = np.mean([projected([reward], [1.0]) for reward in REWARDS], axis=0)
@@ -247,6 +251,7 @@ def test_atoms_learn_how_probable_they_are():
     assert float(returns.mean[0]) == pytest.approx(REWARDS.mean(), abs=0.01)
 
 
+@pytest.mark.slow
 def test_quantiles_learn_where_they_lie():
     # A quarter of the quantiles lies at each reward: of 6, those at 1/12 and 11/12 in the
     # outer two, those at 3/12 and 9/12 anywhere between two rewards.
@@ -256,6 +261,7 @@ def test_quantiles_learn_where_they_lie():
     assert (np.diff(quantiles) > -0.02).all()
 
 
+@pytest.mark.quick("quantile")
 @pytest.mark.parametrize("kind", KINDS)
 def test_its_policy_is_the_action_of_the_highest_mean(kind):
     agent, _ = AGENTS[kind]

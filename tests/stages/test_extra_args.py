@@ -82,6 +82,7 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.quick("adam", "backtracking", "polyak_sgd, injected", "MultiSteps")
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_it_is_optax_by_hand(name):
     make, extra_args = OPTIMIZERS[name]

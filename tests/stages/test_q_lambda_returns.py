@@ -128,6 +128,7 @@ def test_a_termination_leaves_the_reward():
     np.testing.assert_allclose(target[0], cut, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_recurrent_agents_learn_from_hidden_states_and_resets():
     """Each trajectory begins with its hidden state, and anew where an episode does."""
     env = fx.envs.TimeLimit(

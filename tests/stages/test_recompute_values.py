@@ -107,6 +107,7 @@ def test_advantages_are_estimated_anew_in_each_epoch(case):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_minibatches_of_whole_trajectories():
     agent = make_agent("mlp")
     rollout = collect(agent)
@@ -155,6 +156,7 @@ WITHIN = {
 }
 
 
+@pytest.mark.quick("gae", "gae in repeat")
 @pytest.mark.parametrize("name", WITHIN)
 def test_single_steps_are_no_trajectories(name):
     agent, rollout = make_agent("mlp"), _shapes(make_agent("mlp"))
@@ -170,6 +172,7 @@ def test_single_steps_are_no_trajectories(name):
     _trace(stage, agent, _shapes(agent, num_steps=1))
 
 
+@pytest.mark.slow
 def test_recurrent_agents_estimate_within():
     agent = make_agent("gru")
     _trace(minibatches(fx.gae()), agent, _shapes(agent))

@@ -211,6 +211,7 @@ def test_the_policys_loss_is_that_by_hand():
     )
 
 
+@pytest.mark.quick("None")
 @pytest.mark.parametrize("target", [None, -3.0, 1.0])
 def test_the_temperatures_loss_is_that_by_hand(target):
     data = learnt()
@@ -273,6 +274,7 @@ STAGES = {
 }
 
 
+@pytest.mark.quick("actor")
 @pytest.mark.parametrize("own", list(STAGES))
 def test_each_optimizer_touches_only_its_own_part(own):
     stage, data = STAGES[own], learnt()
@@ -292,6 +294,7 @@ def test_each_optimizer_touches_only_its_own_part(own):
         assert not any(same) if part == own else all(same)
 
 
+@pytest.mark.quick("key0")
 @pytest.mark.parametrize("key", [KEY, jax.random.PRNGKey(0)])
 def test_each_forward_pass_and_each_stage_has_a_key_of_its_own(key):
     seen = []

@@ -175,12 +175,14 @@ def test_it_acts_by_its_probabilities():
     np.testing.assert_allclose(value, best.min(), rtol=1e-4)
 
 
+@pytest.mark.quick("3")
 @pytest.mark.parametrize("num_critics", [1, 3])
 def test_any_number_of_critics_will_do(num_critics):
     agent = made(0, num_critics)
     assert agent.q_values(jnp.zeros(3), KEY).shape == (num_critics, CHOICES)
 
 
+@pytest.mark.slow
 def test_images_are_seen():
     spaces = (fx.spaces.Box(0.0, 1.0, (8, 8, 3)), fx.spaces.Discrete(2))
     agent = fx.soft_actor_critic(spaces, key=KEY, widths=(4,))

@@ -207,6 +207,7 @@ def learnt(seed=4):
     return eqx.tree_at(lambda d: d.target, out, jnp.asarray(rng.normal(size=(BATCH, TIME)), float))
 
 
+@pytest.mark.quick("2")
 @pytest.mark.parametrize("num_critics", [1, 2, 3])
 def test_the_critics_loss_is_that_by_hand(num_critics):
     agent, data = made(0, num_critics=num_critics), learnt()

@@ -1146,6 +1146,7 @@ def reports():
     return {choice: json.loads(process.communicate()[0]) for choice, process in started.items()}
 
 
+@pytest.mark.slow
 def test_off_an_import_loads_no_checker_and_wraps_no_function():
     off = reports()[None]
     assert {"beartype", "typeguard"}.isdisjoint(off["imported"])
@@ -1153,10 +1154,12 @@ def test_off_an_import_loads_no_checker_and_wraps_no_function():
     assert (off["finders"], off["wrapped"]) == (0, 0)
 
 
+@pytest.mark.slow
 def test_off_a_trace_calls_no_checker():
     assert reports()[None]["calls"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checker", CHECKERS)
 def test_on_functions_are_wrapped_and_called(checker):
     on = reports()[checker]
@@ -1165,6 +1168,7 @@ def test_on_functions_are_wrapped_and_called(checker):
     assert on["calls"] > 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checker", CHECKERS)
 def test_the_program_is_the_same_on_and_off(checker):
     on, off = reports()[checker]["jaxpr"], reports()[None]["jaxpr"]
