@@ -227,6 +227,8 @@ def test_a_batch_of_environments_with_traced_fields_is_checked():
             return self.scale * next_state["at"][0]
 
     def begin(scale):
-        return fx.rollout(Scaled(scale), num_envs=2, num_steps=2).init(AGENT, lambda: None, KEY).steps
+        return (
+            fx.rollout(Scaled(scale), num_envs=2, num_steps=2).init(AGENT, lambda: None, KEY).steps
+        )
 
     np.testing.assert_array_equal(jax.vmap(begin)(jnp.arange(3.0)), [0, 0, 0])
