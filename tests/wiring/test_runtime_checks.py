@@ -810,7 +810,6 @@ STAGES = {
     "minibatch": (fx.minibatch(fx.identity(), num_epochs=1, num_minibatches=2), ESTIMATES),
     "minimize": (fx.minimize(fx.entropy(), optax.sgd(0.1)), ESTIMATES),
     "rollout": (ACT, None),
-    "lagged": (fx.lagged(ACT, period=2), None),
     "dataset": (fx.dataset(ESTIMATES, batch_size=1), None),
     "gae": (fx.gae(), ROLLOUT),
     "nde_solve": (
@@ -818,6 +817,10 @@ STAGES = {
         fx.nde.Intervals(jnp.zeros((2, 3)), jnp.ones((2, 4))),
     ),
 }
+# A rollout's random numbers may be drawn ahead, so that `Lagged` takes them for a key as well.
+PLANTS["lagged: a batch of keys"] = Plant(
+    with_key(fx.lagged(ACT, period=2), None), KEY, KEYS, "Chain.update", "key"
+)
 PLANTS |= {
     f"{name}: a batch of keys": Plant(
         with_key(stage, data), KEY, KEYS, f"{type(stage).__name__}.update", "key"
