@@ -389,12 +389,11 @@ def test_q_loss_weighs_windows_and_reports_their_errors(time, huber):
     if huber:
         losses = np.where(errors <= huber, losses, huber * (errors - 0.5 * huber))
     data = fx.data.Targets(observation, action, target, WEIGHT)
-    loss, metrics = fx.q_loss(huber=huber)(AGENT, data, KEY)
-    np.testing.assert_allclose(loss, (losses * WEIGHT[:, None]).mean(), rtol=1e-5)
-    np.testing.assert_allclose(metrics["priority"], mixed(errors), rtol=1e-5)
-    assert (
-        "priority" not in fx.q_loss()(AGENT, fx.data.Targets(observation, action, target), KEY)[1]
-    )
+    output = fx.q_loss(huber=huber).evaluate(AGENT, data, KEY)
+    np.testing.assert_allclose(output.loss, (losses * WEIGHT[:, None]).mean(), rtol=1e-5)
+    np.testing.assert_allclose(output.priority, mixed(errors), rtol=1e-5)
+    unweighted = fx.data.Targets(observation, action, target)
+    assert fx.q_loss().evaluate(AGENT, unweighted, KEY).priority is None
 
 
 @pytest.mark.quick("quantile-1")
@@ -427,9 +426,9 @@ def test_distributional_losses_weigh_windows_and_report_their_errors(kind, time)
                     own.quantiles, own.fractions, atoms[b, t], huber_param=1.0
                 )
     data = fx.data.DistributionTargets(observation, action, atoms, probabilities, WEIGHT)
-    value, metrics = loss(agent, data, KEY)
-    np.testing.assert_allclose(value, (losses * WEIGHT[:, None]).mean(), rtol=1e-4)
-    np.testing.assert_allclose(metrics["priority"], mixed(errors), rtol=1e-4, atol=1e-6)
+    output = loss.evaluate(agent, data, KEY)
+    np.testing.assert_allclose(output.loss, (losses * WEIGHT[:, None]).mean(), rtol=1e-4)
+    np.testing.assert_allclose(output.priority, mixed(errors), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -106,10 +106,10 @@ def test_the_loss_is_that_step_by_step():
     rows = [step_by_step(AGENT, data, b) for b in range(BATCH)]
     taken = [[row[1][a] for row, a in zip(rows[b], data.action[b], strict=True)] for b in range(3)]
     errors = np.abs(np.asarray(taken) - target)
-    loss, metrics = fx.q_loss()(AGENT, targets, KEY)
-    np.testing.assert_allclose(loss, (0.5 * errors**2 * weight[:, None]).mean(), rtol=1e-4)
+    output = fx.q_loss().evaluate(AGENT, targets, KEY)
+    np.testing.assert_allclose(output.loss, (0.5 * errors**2 * weight[:, None]).mean(), rtol=1e-4)
     mixed = 0.9 * errors.max(-1) + 0.1 * errors.mean(-1)
-    np.testing.assert_allclose(metrics["priority"], mixed, rtol=1e-4)
+    np.testing.assert_allclose(output.priority, mixed, rtol=1e-4)
 
 
 def test_gradients_go_back_through_memory():
@@ -163,7 +163,7 @@ def test_windows_begin_where_rollouts_did_with_what_was_remembered(stride, sampl
     ).first[0]
     rewards = np.asarray(ring.take(ring.windows(first, length)).reward)
     np.testing.assert_array_equal(np.diff(rewards), 1.0)
-    np.testing.assert_array_equal(ring.memory_before(first)[:, 0], rewards[:, 0])
+    np.testing.assert_array_equal(ring.sample(first, length).memory[:, 0], rewards[:, 0])
     written = 5 * stride
     oldest = max(0, written - ROWS)
     starts = range(oldest, written - length + 1, stride)
@@ -179,12 +179,13 @@ def test_each_memory_is_the_one_after_the_step_before():
     stage = fx.replay(fx.identity(), capacity=24, batch_size=4)
     train = fx.anakin_loop(fx.chain(collect, stage), 12)
     ring = train.step(train.init(agent, KEY), 12)[0].algorithm["replay"].ring
+    memories = ring.trajectory_starts.memory  # rollouts of one step: one of each row
     assert bool(ring.steps.truncated.any())
     for place in range(2 * 11):
-        expected, _ = stepped(agent, ring.memories[place], ring.steps.observation[place])
+        expected, _ = stepped(agent, memories[place], ring.steps.observation[place])
         if ring.steps.done[place]:
             expected = agent.initial_memory()
-        np.testing.assert_allclose(ring.memories[place + 2], expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(memories[place + 2], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_an_agent_without_memory_stores_none():
@@ -192,7 +193,7 @@ def test_an_agent_without_memory_stores_none():
     collect = fx.rollout("CartPole-v1", num_envs=2, num_steps=4)
     stage = fx.replay(fx.identity(), capacity=24, batch_size=4)
     state = fx.anakin_loop(fx.chain(collect, stage), 1).init(agent, KEY).algorithm["replay"]
-    assert jax.tree.leaves(state.ring.memories) == []
+    assert jax.tree.leaves(state.ring.trajectory_starts) == []
     # Six fields, a position, a count.
     assert len(jax.tree.leaves(state)) == 8
 
