@@ -157,6 +157,7 @@ def test_dqn_learns_a_masked_grid():
     np.testing.assert_array_equal(outcome.episode_return, [-4.0] * 4)
 
 
+@pytest.mark.slow
 def test_discrete_sac_has_finite_gradients():
     agent = MAKERS["sac"]()
     zeros = jnp.zeros((3, 1))

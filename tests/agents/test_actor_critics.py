@@ -140,6 +140,7 @@ def test_plain_grad_reaches_every_leaf(name):
         assert jnp.any(leaf != 0)
 
 
+@pytest.mark.slow
 def test_agents_are_made_and_used_under_vmap():
     keys = jax.random.split(KEY, 2)
     agents = jax.jit(jax.vmap(lambda key: make_agent("gru", key)))(keys)

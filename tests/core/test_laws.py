@@ -111,7 +111,7 @@ def assert_same(first, second):
             np.testing.assert_array_equal(x, y)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.tuples(leaves, leaves, leaves))
 def test_grouping_changes_nothing(stages):
     a, b, c = (make() for make in stages)

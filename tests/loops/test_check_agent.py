@@ -116,6 +116,7 @@ def test_wrong_agents_are_told_so(make, env, message):
         fx.check_agent(make(), env)
 
 
+@pytest.mark.slow
 def test_each_step_of_a_rollout_has_a_key_of_its_own():
     """In each environment, and for each observation that is bootstrapped from."""
     env = fx.envs.TimeLimit(ENV, 3)

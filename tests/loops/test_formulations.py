@@ -18,6 +18,7 @@ def stage(num_envs, num_steps):
     return fx.rollout("CartPole-v1", num_envs=num_envs, num_steps=num_steps)
 
 
+@pytest.mark.slow
 def test_agents_without_memory_are_unrolled_over_one_axis():
     agent = fx.actor_critic("CartPole-v1", key=KEY)
     collect = stage(3, 5)

@@ -56,6 +56,7 @@ def test_clipped_surrogate(data, evaluation):
     np.testing.assert_allclose(metrics["approximate_kl"], expected, atol=1e-6)
 
 
+@pytest.mark.quick("0.05")
 @pytest.mark.parametrize("clip", [None, 0.05])
 def test_value_loss(data, evaluation, clip):
     value, target, old = evaluation[2], np.asarray(data.target), np.asarray(data.rollout.value)
@@ -160,6 +161,7 @@ def test_terms_share_one_evaluation(data):
     assert len(calls) == 1
 
 
+@pytest.mark.quick("True")
 @pytest.mark.parametrize("memory", [False, True])
 def test_the_first_ratio_is_1(memory):
     """What acted and what learns agree to the last bit: for up to 64 environments, whose

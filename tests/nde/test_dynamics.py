@@ -159,6 +159,7 @@ def test_time_that_passed_is_time_that_is_predicted():
     np.testing.assert_allclose(metrics["reward_error"], error**2 / 2, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_field_that_explodes_leaves_no_nan_in_what_is_learnt():
     agent = eqx.tree_at(lambda agent: agent.model.field, AGENT, Exploding(jnp.array(1e3)))
     data = transitions(4)
@@ -196,7 +197,7 @@ def test_scaling_goes_back_and_forth():
     np.testing.assert_allclose(scaling.unscale(scaling.scale(observation)), observation)
 
 
-@pytest.mark.quick("None")
+@pytest.mark.slow
 @pytest.mark.parametrize("latent", [None, 5])
 def test_it_learns_a_rotation(latent):
     """And a latent state serves as well, whatever its size."""

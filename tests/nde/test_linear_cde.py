@@ -202,6 +202,7 @@ def test_arrays_are_one_unit_of_time_apart():
     ).any()
 
 
+@pytest.mark.slow
 def test_states_stay_bounded_over_long_trajectories():
     time = 20_000
     ends = jax.random.uniform(KEY, (time + 1, INPUTS), minval=-1.0)
@@ -303,7 +304,7 @@ def test_bad_input_is_told_so(make, error, message):
         make()
 
 
-@pytest.mark.quick("True")
+@pytest.mark.slow
 @pytest.mark.parametrize("parallel", [True, False])
 def test_what_is_forgotten_may_be_nan(parallel):
     """Also in gradients: nothing before a reset reaches what comes after."""

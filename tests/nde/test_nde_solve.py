@@ -124,7 +124,7 @@ def test_the_solvers_are_those_whose_order_is_known():
     assert set(STOCHASTIC) == {"Euler", "Heun", "Midpoint", "Ralston"}
 
 
-@pytest.mark.quick("Heun-ODE", "Euler-SDE", "Midpoint-CDE")
+@pytest.mark.quick("Heun-ODE")
 @pytest.mark.parametrize("kind", ["ODE", "CDE", "SDE"])
 @pytest.mark.parametrize("name", EXPLICIT)
 def test_both_paths_give_the_same_numbers(name, kind, double):
@@ -193,7 +193,7 @@ def test_observed_order_of_convergence(name, double):
     assert ORDERS[name] - 0.3 < observed < ORDERS[name] + 0.7
 
 
-@pytest.mark.quick("ODE-store", "CDE-recompute")
+@pytest.mark.quick("CDE-recompute")
 @pytest.mark.parametrize("adjoint", ["store", "recompute"])
 @pytest.mark.parametrize("kind", ["ODE", "CDE", "SDE"])
 def test_gradients_match_finite_differences(kind, adjoint, double):
@@ -217,7 +217,7 @@ def test_recompute_is_store(double):
     assert_close(stored, results("ODE", adjoint="recompute", **options), rtol=1e-12)
 
 
-@pytest.mark.quick("eqx.nn.MLP-interval")
+@pytest.mark.slow
 @pytest.mark.parametrize("dt", [0.5, jnp.array([0.5, 0.2])], ids=["interval", "trajectory"])
 @pytest.mark.parametrize("kind", ["function", "eqx.nn.MLP"])
 def test_recompute_takes_fields_that_hold_functions(kind, dt):
@@ -265,6 +265,7 @@ def residual_bytes(adjoint):
     return sum(leaf.nbytes for leaf in jax.tree.leaves(pull) if isinstance(leaf, jax.Array))
 
 
+@pytest.mark.slow
 def test_recompute_keeps_less():
     # 4 stages of 64 hidden numbers each, against a state of 3.
     assert residual_bytes("store") > 100 * 4 * 64 * 4
@@ -286,7 +287,7 @@ WAYS = {
 }
 
 
-@pytest.mark.quick("ODE-direct")
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "way"), [*(("ODE", way) for way in WAYS), ("CDE", "tsit5"), ("CDE", "backsolve")]
 )
@@ -378,7 +379,7 @@ def test_one_interval_is_a_trajectory_of_one():
     assert one.failed.shape == ()
 
 
-@pytest.mark.quick("options0-ODE", "options1-SDE")
+@pytest.mark.quick("options0-ODE")
 @pytest.mark.parametrize("kind", ["ODE", "SDE"])
 @pytest.mark.parametrize("options", [{}, {"adjoint": diffrax.RecursiveCheckpointAdjoint()}])
 def test_an_interval_of_length_0_changes_nothing(kind, options):
@@ -406,7 +407,7 @@ class Exploding(eqx.Module):
 EXPLODES = jnp.array([100.0, 0.1]), jnp.array([1.0, 1.0])
 
 
-@pytest.mark.quick("fast", "adaptive")
+@pytest.mark.quick("fast")
 @pytest.mark.parametrize("path", ["fast", "recompute", "general", "adaptive"])
 def test_hold_keeps_the_state_and_counts(path):
     options = {

@@ -75,6 +75,7 @@ def test_places_are_drawn_in_proportion(size):
     assert stats.chisquare(observed, expected).pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_a_large_tree_tells_its_places_apart():
     """A single random float, of 24 bits, could not tell two million of them apart evenly."""
     size = 2**21
@@ -200,6 +201,7 @@ def test_windows_are_drawn_by_their_priorities_and_weighted(exponent, count, len
     np.testing.assert_allclose(drawn.weight[0], expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_each_batch_has_its_own_largest_weight():
     ring, state = stored(SAMPLING, 6, 1)
     errors = jnp.arange(12.0)
@@ -343,6 +345,7 @@ def test_runs_over_seeds_are_those_of_each_seed():
     assert np.isfinite(last["minimize/loss"][-1])
 
 
+@pytest.mark.slow
 def test_its_numbers_are_traced():
     """A new exponent costs no compilation, and may be one of a batch."""
     agent = fx.q_agent("CartPole-v1", key=KEY)

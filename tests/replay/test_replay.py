@@ -168,6 +168,7 @@ def test_a_ring_takes_steps_in_the_order_in_which_they_were_taken(wrap):
         fx.anakin_loop(fx.chain(collect, wrap(stage)), 1)(agent, KEY)
 
 
+@pytest.mark.slow
 def test_a_ring_may_stand_within_chains():
     agent = fx.q_agent("CartPole-v1", key=KEY)
     collect, stage = learner().stages
@@ -186,6 +187,7 @@ def spy(transitions: fx.data.Transitions) -> fx.data.Transitions:
 SEEN = []
 
 
+@pytest.mark.slow
 def test_a_whole_window_is_there_before_anything_is_learned():
     """And all windows of all updates are drawn anew."""
     SEEN.clear()

@@ -94,6 +94,7 @@ def test_replay_without_hidden_states_begins_anywhere():
     assert {int(t) % 3 for t in data.time[:, 0]} == {0, 1, 2}
 
 
+@pytest.mark.slow
 def test_replay_of_estimates_trains_ppos_loss_on_them():
     agent = fx.actor_critic("CartPole-v1", key=KEY, width=8)
     learn = fx.minimize(fx.ppo_loss(), fx.optimizer(optax.sgd, 1e-2))

@@ -13,6 +13,7 @@ KEY = jax.random.key(0)
 GREEDY = fx.agents.greedy_output(jnp.array([0.0, 2.0, 1.0]))
 
 
+@pytest.mark.quick("0.3")
 @pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
 def test_actions_have_their_probabilities(epsilon):
     distribution = fx.epsilon_greedy(epsilon)(GREEDY, jnp.array(0))

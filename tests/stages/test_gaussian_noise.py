@@ -49,6 +49,7 @@ def test_a_schedule_counts_environment_steps():
         np.testing.assert_allclose(distribution.log_prob(jnp.asarray(WHERE)), wanted, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_rollout_acts_by_it():
     agent = fx.deterministic_actor_critic("Pendulum-v1", key=KEY)
     stage = fx.rollout("Pendulum-v1", num_envs=4, num_steps=64, explore=fx.gaussian_noise(0.1))
