@@ -14,7 +14,7 @@ from lerax_fx._core.chain import as_chain
 from lerax_fx._core.metrics import mean_over_time
 from lerax_fx._core.scan import Carry, conditional_update, scan
 from lerax_fx._core.transform import Shapes, Step, Transform
-from lerax_fx._core.wiring import check_in_order
+from lerax_fx._core.wiring import check_in_order, reordering
 from lerax_fx._core.wrapper import Wrapper
 from lerax_fx._replay.buffer import RingBuffer
 from lerax_fx._replay.sampling import AbstractSampling, SampledWindows, uniform
@@ -104,7 +104,8 @@ class Replay(Wrapper[D, D]):
 
         def learn(carry: Carry, xs: Any) -> tuple[Carry, tuple[Metrics, Metrics]]:
             batch, draws = xs
-            step = self.inner.update(*carry, batch, draws)
+            with reordering("replay"):
+                step = self.inner.update(*carry, batch, draws)
             return (step.agent, step.state), (step.metrics, self._priority(step.out))
 
         def run(carry: Carry) -> tuple[Carry, Metrics]:
