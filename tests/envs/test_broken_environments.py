@@ -182,7 +182,7 @@ def test_a_broken_environment_is_named_with_its_method(name):
     rollout = fx.rollout(env, num_envs=2, num_steps=2)
     for call in (
         lambda: fx.check_env(env),
-        lambda: jax.eval_shape(rollout.init, AGENT, KEY),
+        lambda: jax.eval_shape(lambda: rollout.init(AGENT, lambda: None, KEY)),
         lambda: fx.evaluate(env, AGENT, KEY, num_episodes=2),
         lambda: fx.check_env(fx.envs.TimeLimit(env, 3)),
     ):
@@ -227,6 +227,8 @@ def test_a_batch_of_environments_with_traced_fields_is_checked():
             return self.scale * next_state["at"][0]
 
     def begin(scale):
-        return fx.rollout(Scaled(scale), num_envs=2, num_steps=2).init(AGENT, KEY).steps
+        return (
+            fx.rollout(Scaled(scale), num_envs=2, num_steps=2).init(AGENT, lambda: None, KEY).steps
+        )
 
     np.testing.assert_array_equal(jax.vmap(begin)(jnp.arange(3.0)), [0, 0, 0])

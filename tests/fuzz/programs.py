@@ -3,10 +3,11 @@
 Most are wrong. Each has to end in a `LeraxError`, or to train: one update without a raw error from
 inside JAX and without a NaN in the agent.
 
-    python -m tests.fuzz.programs --seeds 0 200
+    python -m tests.fuzz.programs --seeds 0 200  # a line of JSON each: [seed, outcome]
 """
 
 import argparse
+import json
 import random
 import traceback
 from collections.abc import Callable
@@ -366,7 +367,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs=2, default=(0, 100))
     first, last = parser.parse_args().seeds
     for seed in range(first, last):
-        print(seed, outcome(seed)[:400], flush=True)
+        print(json.dumps([seed, outcome(seed)]), flush=True)
 
 
 if __name__ == "__main__":

@@ -105,10 +105,10 @@ class Point(fx.Env):
         return state[1] >= 30
 
 
-def train_seeds(algorithm, agent, *, num_updates, seeds=3):
+def train_seeds(algorithm, agent, *, num_updates, seeds=3, key=7):
     """Train with several seeds at once: agents and metrics with an axis of seeds in front."""
     train = fx.anakin_loop(algorithm, num_updates)
-    keys = jax.random.split(jax.random.key(7), seeds)
+    keys = jax.random.split(jax.random.key(key), seeds)
     # Not jax.vmap: an agent may hold functions and floats, as those of eqx.nn do.
     return eqx.filter_vmap(train, in_axes=(None, 0))(agent, keys)
 

@@ -39,7 +39,7 @@ def test_reinforce():
         fx.rollout(env, num_envs=16, num_steps=64),
         returns_to_go(discount=0.98),
         fx.normalize_advantage(),
-        fx.minimize(loss, fx.optimizer(optax.adam, 5e-3)),
+        fx.minimize(loss, fx.optimizer(optax.adam, fx.anneal(5e-3, num_updates=500))),
     )
-    agents, _ = train_seeds(reinforce, agent, num_updates=150)
+    agents, _ = train_seeds(reinforce, agent, num_updates=500, key=8)
     assert mean_returns(env, agents).min() > 200  # a random policy: 22

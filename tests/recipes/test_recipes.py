@@ -40,6 +40,7 @@ PPO = {
     "discount",
     "lambda_",
     "clip",
+    "clip_value",
     "value_weight",
     "entropy_weight",
     "max_grad_norm",
@@ -225,7 +226,7 @@ def test_the_table_of_dqn_tells_how_it_explores_and_what_its_targets_follow(caps
     agent, train = dqn.make(key=KEY)
     fx.describe(train.algorithm, agent)
     table = " ".join(capsys.readouterr().out.split())
-    assert "explore=EpsilonGreedy(epsilon=linear_schedule(1.0 0.05 250000))" in table
+    assert "explore=EpsilonGreedy(epsilon=linear_schedule(1 0.05 250000))" in table
     assert "Periodic(period=50)" in table
     assert "Transitions[128 1]" in table
 
@@ -289,7 +290,7 @@ def test_flags_are_the_keywords_of_make_with_their_defaults(recipe):
     assert set(vars(options)) == names | {"seed", "threads", "json"}
     if recipe in (nde_ppo, qr_dqn):
         assert (options.learning_rate, options.discount) == (
-            (1e-3, 0.99) if recipe is nde_ppo else (1.25e-4, 0.99)
+            (5e-4, 0.99) if recipe is nde_ppo else (1.25e-4, 0.99)
         )
 
 

@@ -65,7 +65,7 @@ def machine(sizes, sampling, remembers):
         places = ring.windows(first, length)
         drawn = plain.take(places), ring.take(places)
         if remembers:
-            drawn += plain.sample(first, length).memory, ring.sample(first, length).memory
+            drawn += tuple(r.sample(first, length).memory for r in (plain, ring))
         # As an update would: what was drawn has a new priority, if anything could be.
         priority = jnp.where(ring.stored >= length, 3.0 * first, jnp.nan)
         state = sampling.update_priorities(state, first[None], priority[None])

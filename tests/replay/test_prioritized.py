@@ -12,6 +12,7 @@ import pytest
 import rlax
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
 from scipy import stats
 
 import lerax_fx as fx
@@ -487,13 +488,22 @@ def test_what_is_no_sampling_is_refused():
     [
         (fx.td_target(), "got a Targets with none"),
         (fx.every(2, Learn()), "got a Transitions with none"),
-        (one_for_all(), r"got a Transitions with one of shape \(\)"),
     ],
 )
 def test_an_inner_without_priorities_is_refused_before_compiling(inner, got):
     agent = fx.q_agent("CartPole-v1", key=KEY)
     train = fx.anakin_loop(learner(fx.prioritized(), inner=inner), 2)
     with pytest.raises(fx.WiringError, match=r"replay: sampling: wanted.*`priority`.*" + got):
+        train(agent, KEY)
+
+
+def test_a_priority_of_another_shape_is_refused():
+    """By the type checks where they are on, as here; else by the replay."""
+    agent = fx.q_agent("CartPole-v1", key=KEY)
+    train = fx.anakin_loop(learner(fx.prioritized(), inner=one_for_all()), 2)
+    with pytest.raises(
+        (fx.WiringError, TypeCheckError), match=r"priority[^$]*(shape \(\)|f32\[\])"
+    ):
         train(agent, KEY)
 
 

@@ -181,11 +181,12 @@ def test_each_memory_is_the_one_after_the_step_before():
     ring = train.step(train.init(agent, KEY), 12)[0].algorithm["replay"].ring
     memories = ring.trajectory_starts.memory  # rollouts of one step: one of each row
     assert bool(ring.steps.truncated.any())
+    memory = ring.trajectory_starts.memory
     for place in range(2 * 11):
-        expected, _ = stepped(agent, memories[place], ring.steps.observation[place])
+        expected, _ = stepped(agent, memory[place], ring.steps.observation[place])
         if ring.steps.done[place]:
             expected = agent.initial_memory()
-        np.testing.assert_allclose(memories[place + 2], expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(memory[place + 2], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_an_agent_without_memory_stores_none():

@@ -140,7 +140,9 @@ def promises_estimates(rollout: fx.data.Rollout) -> fx.data.Estimates:
     "update that returns no step": (
         """
 class NoStep(fx.Transform[fx.data.Rollout, fx.data.Rollout]):
-    def init(self, agent: fx.typing.Tree, key: fx.typing.Key) -> fx.typing.Tree:
+    def init(
+        self, agent: fx.typing.Tree, data: fx.typing.Tree, key: fx.typing.Key
+    ) -> fx.typing.Tree:
         return ()
 
     def update(  # wrong
@@ -267,7 +269,9 @@ WithoutInit()  # wrong
     "step that holds another type than it declares": (
         """
 class NoEstimates(fx.Transform[fx.data.Rollout, fx.data.Estimates]):
-    def init(self, agent: fx.typing.Tree, key: fx.typing.Key) -> fx.typing.Tree:
+    def init(
+        self, agent: fx.typing.Tree, data: fx.typing.Tree, key: fx.typing.Key
+    ) -> fx.typing.Tree:
         return ()
 
     def update(
@@ -357,7 +361,9 @@ fx.anakin_loop(swapped, num_updates=1)(AGENT, KEY)
 from typing import assert_type
 
 class Count(fx.Transform[fx.data.Estimates, fx.data.Estimates]):
-    def init(self, agent: fx.typing.Tree, key: fx.typing.Key) -> fx.typing.Count:
+    def init(
+        self, agent: fx.typing.Tree, data: fx.typing.Tree, key: fx.typing.Key
+    ) -> fx.typing.Count:
         return jnp.zeros((), int)
 
     def update(
@@ -439,6 +445,8 @@ def write(folder):
         "typeCheckingMode": "strict",
         # JAX's own functions: their signatures leave out the types of dtypes.
         "reportUnknownMemberType": False,
+        # Optax is typed but does not say so; its source is read instead.
+        "reportMissingTypeStubs": False,
         "extraPaths": [str(ROOT)],
         "stubPath": str(ROOT / "typings"),
     }

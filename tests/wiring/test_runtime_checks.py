@@ -451,14 +451,8 @@ PLANTS = {
         "Gaussian.__init__",
         "std",
     ),
-    "cem: a batch of keys": Plant(
-        lambda key: (
-            fx.planning.cem(jnp.sum, fx.planning.Gaussian(jnp.zeros(2), jnp.ones(2)), key=key).mean
-        ),
-        KEY,
-        KEYS,
-        "cem",
-        "key",
+    "orthogonal: a batch of keys": Plant(
+        lambda key: agents.orthogonal(key, 3, 2, 1.0), KEY, KEYS, "orthogonal", "key"
     ),
     "Dynamics: a batch of states": Plant(
         lambda state: PLANNER.model.step(state, jnp.zeros(2)).state,
@@ -606,7 +600,7 @@ PLANTS = {
         STATISTICS.normalize, jnp.zeros(2), jnp.zeros(1), "statistics"
     ),
     # Agents.
-    "mlp_actor_critic: resets as floats": Plant(
+    "AbstractFeedforward: resets as floats": Plant(
         lambda resets: unrolled(AGENT, jnp.zeros(2), resets),
         jnp.zeros(4, bool),
         jnp.zeros(4),
@@ -676,14 +670,14 @@ PLANTS = {
         lambda resets: unrolled(Q_AGENT, jnp.zeros(2), resets),
         jnp.zeros(4, bool),
         jnp.zeros(4),
-        "AbstractFeedforward.unroll",
+        "QAgent.unroll",
         "resets",
     ),
-    "AbstractFeedforward: resets as floats": Plant(
+    "DistributionalQAgent: resets as floats": Plant(
         lambda resets: unrolled(CATEGORICAL_AGENT, jnp.zeros(2), resets),
         jnp.zeros(4, bool),
         jnp.zeros(4),
-        "AbstractFeedforward.unroll",
+        "DistributionalQAgent.unroll",
         "resets",
     ),
     "DistributionalQAgent: a network with one output for each action": Plant(
@@ -794,6 +788,12 @@ def replayed(key):
     return stage.update(AGENT, stage.init(AGENT, lambda: ROLLOUT, KEY), ROLLOUT, key)
 
 
+def accumulated(key):
+    stage = fx.accumulate(2, fx.identity())
+    return stage.update(AGENT, stage.init(AGENT, lambda: ROLLOUT, KEY), ROLLOUT, key)
+
+
+PLANTS["accumulate: a batch of keys"] = Plant(accumulated, KEY, KEYS, "Accumulate.update", "key")
 PLANTS["replay: a batch of keys"] = Plant(replayed, KEY, KEYS, "Replay.update", "key")
 
 
@@ -810,12 +810,17 @@ STAGES = {
     "minibatch": (fx.minibatch(fx.identity(), num_epochs=1, num_minibatches=2), ESTIMATES),
     "minimize": (fx.minimize(fx.entropy(), optax.sgd(0.1)), ESTIMATES),
     "rollout": (ACT, None),
+    "dataset": (fx.dataset(ESTIMATES, batch_size=1), None),
     "gae": (fx.gae(), ROLLOUT),
     "nde_solve": (
         fx.nde.nde_solve(equation=lambda agent: lambda t, y: -y),
         fx.nde.Intervals(jnp.zeros((2, 3)), jnp.ones((2, 4))),
     ),
 }
+# A rollout's random numbers may be drawn ahead, so that `Lagged` takes them for a key as well.
+PLANTS["lagged: a batch of keys"] = Plant(
+    with_key(fx.lagged(ACT, period=2), None), KEY, KEYS, "Chain.update", "key"
+)
 PLANTS |= {
     f"{name}: a batch of keys": Plant(
         with_key(stage, data), KEY, KEYS, f"{type(stage).__name__}.update", "key"
@@ -900,7 +905,11 @@ PLANTS |= {
 }
 
 
-MAKERS = {
+# Functions that check a key themselves, with the type checks off as well.
+TAKE_A_KEY = {
+    "cem": lambda key: fx.planning.cem(
+        jnp.sum, fx.planning.Gaussian(jnp.zeros(2), jnp.ones(2)), key=key
+    ),
     "actor_critic": lambda key: fx.actor_critic(SPACES, key=key, width=4),
     "mlp_actor_critic": lambda key: fx.agents.mlp_actor_critic(SPACES, key=key, width=4),
     "cnn_actor_critic": lambda key: fx.agents.cnn_actor_critic(IMAGES, key=key, width=4),
@@ -923,12 +932,7 @@ MAKERS = {
         SPACES, key=key, widths=(4,)
     ),
     "soft_actor_critic": lambda key: fx.soft_actor_critic(SPACES, key=key, widths=(4,)),
-    "orthogonal": lambda key: agents.orthogonal(key, 3, 2, 1.0),
 }
-PLANTS |= {
-    f"{name}: a batch of keys": Plant(make, KEY, KEYS, name, "key") for name, make in MAKERS.items()
-}
-
 DRAWN = (
     BOX,
     fx.spaces.Discrete(3),
@@ -968,6 +972,7 @@ PLANTS |= {
 # Modules, which `fx.__all__` names as well.
 NAMESPACES = {
     "agents",
+    "arguments",
     "data",
     "envs",
     "errors",
@@ -1072,12 +1077,18 @@ def test_a_planted_error_is_caught(name, checked):
         assert f"typechecking parameter '{plant.parameter}'" in message
 
 
+@pytest.mark.parametrize("name", list(TAKE_A_KEY))
+def test_a_batch_of_keys_is_refused_with_the_checks_off_as_well(name):
+    with pytest.raises(fx.WiringError, match=rf"^{name}: key: wanted one random key, got .*\(3,\)"):
+        TAKE_A_KEY[name](KEYS)
+
+
 def test_every_public_name_has_one_or_has_nothing_to_check():
     public = {*fx.__all__, *agents.__all__, *envs.__all__} - NAMESPACES | {
         *(*fx.spaces.__all__, *fx.typing.__all__, *fx.data.__all__),
         *ALSO_PUBLIC,
     }
-    planted = {name.split(":")[0] for name in PLANTS}
+    planted = {name.split(":")[0] for name in PLANTS} | TAKE_A_KEY.keys()
     exempt = set().union(*NOTHING_TO_CHECK.values())
     assert planted | exempt == public
     assert planted & exempt == set()

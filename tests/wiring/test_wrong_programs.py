@@ -59,6 +59,21 @@ class WithoutUnroll(eqx.Module):
         raise NotImplementedError
 
 
+class WithoutStep(eqx.Module):
+    weight: jax.Array = eqx.field(default_factory=lambda: jnp.zeros(2))
+
+    def initial_memory(self):
+        return None
+
+    def unroll(self, memory, observations, resets, key):
+        raise NotImplementedError
+
+
+class OutputAlone(Wrapped):
+    def step(self, memory, observation, key):
+        return self.inner.step(memory, observation, key)[1]
+
+
 class ThreeThings(Wrapped):
     def step(self, memory, observation, key):
         memory, output = self.inner.step(memory, observation, key)
@@ -434,6 +449,16 @@ WRONG = {
         lambda: fx.gae(0.99),
         fx.HyperparameterError,
         r"gae: wanted keyword arguments only.*gae\(discount=\.\.\., lambda_=\.\.\.\)",
+    ),
+    "agent without step": (
+        lambda: train(collect(), agent=WithoutStep()),
+        fx.WiringError,
+        r"rollout: agent: wanted .*a WithoutStep without step",
+    ),
+    "agent whose step gives an output alone": (
+        lambda: train(collect(), agent=OutputAlone(AGENT)),
+        fx.WiringError,
+        r"rollout: agent: step: wanted \(memory, Output\), got",
     ),
     "agent without unroll": (
         lambda: train(collect(), agent=WithoutUnroll()),
