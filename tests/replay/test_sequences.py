@@ -179,7 +179,6 @@ def test_each_memory_is_the_one_after_the_step_before():
     stage = fx.replay(fx.identity(), capacity=24, batch_size=4)
     train = fx.anakin_loop(fx.chain(collect, stage), 12)
     ring = train.step(train.init(agent, KEY), 12)[0].algorithm["replay"].ring
-    memories = ring.trajectory_starts.memory  # rollouts of one step: one of each row
     assert bool(ring.steps.truncated.any())
     memory = ring.trajectory_starts.memory
     for place in range(2 * 11):
