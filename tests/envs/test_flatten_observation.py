@@ -59,7 +59,7 @@ def test_a_pixel_is_encoded_the_same_plain_flattened_and_in_a_mixture():
 
 
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module")
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(spaces)
 def test_flattened_observations_are_of_the_flattened_space(space):
     env = fx.envs.FlattenObservation(Shows(space=space))
@@ -70,7 +70,7 @@ def test_flattened_observations_are_of_the_flattened_space(space):
 
 
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module")
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(simple)
 def test_flatten_is_what_an_agent_makes_of_it(space):
     x = space.sample(KEY)

@@ -165,6 +165,7 @@ def test_without_gymnax_make_says_how_to_install_it(monkeypatch):
         make("CartPole-v1")
 
 
+@pytest.mark.slow
 def test_importing_lerax_fx_does_not_import_gymnax():
     code = "import sys, lerax_fx.envs; sys.exit('gymnax' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -330,6 +330,7 @@ def test_the_summary_is_json_and_agrees_with_the_whole_run(in_shell):
     assert summary["eval_return_mean"] == pytest.approx(float(evaluation.episode_return.mean()))
 
 
+@pytest.mark.slow
 def test_an_agent_is_evaluated_in_what_it_was_shown_and_by_unscaled_rewards(in_shell):
     flags = "--env", "Pendulum-v1", "--cell", "mlp", "--max-interval", "3", "--width", "8"
     flags = *flags, "--num-epochs", "1", "--num-minibatches", "2"
