@@ -8,7 +8,10 @@ An algorithm is a chain of small pure transforms, as an optimiser is in Optax:
         fx.rollout("CartPole-v1", num_envs=64, num_steps=128),
         fx.gae(discount=0.99, lambda_=0.95),
         fx.minibatch(
-            fx.chain(fx.normalize_advantage(), fx.minimize(fx.ppo_loss(), optax.adam(3e-4))),
+            fx.chain(
+                fx.normalize_advantage(),
+                fx.minimize(fx.ppo_loss(), fx.optimizer(optax.adam, 3e-4)),
+            ),
             num_epochs=4,
             num_minibatches=4,
         ),
@@ -16,12 +19,18 @@ An algorithm is a chain of small pure transforms, as an optimiser is in Optax:
     train = fx.anakin_loop(ppo, num_updates=60)
 """
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
 from lerax_fx._typecheck import install_from_environment
 
 # Before any other module of the package is imported: the hook sees only what comes after.
 install_from_environment()
+
+if TYPE_CHECKING:
+    from lerax_fx import nde as nde
+    from lerax_fx import planning as planning
 
 from lerax_fx import (
     agents,
@@ -31,8 +40,6 @@ from lerax_fx import (
     errors,
     loops,
     losses,
-    nde,
-    planning,
     saving,
     spaces,
     stages,
@@ -94,6 +101,17 @@ try:
     __version__ = version("lerax-fx")
 except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "0.0.0+unknown"
+
+# What few programs need, and what takes a tenth of the import.
+_IMPORTED_LATE = ("nde", "planning")
+
+
+def __getattr__(name: str) -> Any:
+    """Import `fx.nde` and `fx.planning` when they are asked for."""
+    if name in _IMPORTED_LATE:
+        return import_module(f"lerax_fx.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "Chain",

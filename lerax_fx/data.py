@@ -252,7 +252,7 @@ PER_TRAJECTORY = ("memory", "weight", "priority")
 """The fields, of whatever type of data, whose arrays have no time axis."""
 
 
-def split_time(data: T) -> tuple[T, T]:
+def split_time_axis(data: T) -> tuple[T, T]:
     """Data whose arrays have a time axis, and the rest, which has one value a trajectory: the
     fields called `memory`, `weight` and `priority`, of any type. Each has `None` for the other's
     arrays; `equinox.combine` puts them together.

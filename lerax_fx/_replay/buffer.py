@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, UInt32
 
 from lerax_fx._core.arrays import common_axes
-from lerax_fx.data import Transitions, split_time
+from lerax_fx.data import Transitions, split_time_axis
 from lerax_fx.typing import Count, Tree
 
 ObservationSlots = Int[Array, "environments *time"]
@@ -133,7 +133,7 @@ class RingBuffer(eqx.Module):
           least as many as twice the steps of a rollout. By default two of each step, which is
           always enough.
         """
-        like, starts = split_time(like)
+        like, starts = split_time_axis(like)
         num_envs, num_steps = common_axes("replay: data", like, 2)
 
         def room(leaf: Any) -> Array:
@@ -167,7 +167,7 @@ class RingBuffer(eqx.Module):
 
     def add(self, new: Tree) -> "RingBuffer":
         """With the steps `(num_envs, time)` written; `time` divides `rows`."""
-        new, new_starts = split_time(new)
+        new, new_starts = split_time_axis(new)
         count = common_axes("replay: data", new, 2)[1]
         place = self.position * self.num_envs
         place_of_start = self.position // self.stride * self.num_envs

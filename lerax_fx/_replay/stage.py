@@ -19,7 +19,7 @@ from lerax_fx._core.wrapper import Wrapper
 from lerax_fx._replay.buffer import RingBuffer
 from lerax_fx._replay.sampling import AbstractSampling, SampledWindows, uniform
 from lerax_fx.agents.unroll import check_has_memory
-from lerax_fx.data import Rollout, Transitions, split_time
+from lerax_fx.data import Rollout, Transitions, split_time_axis
 from lerax_fx.errors import HyperparameterError, WiringError, format_error
 from lerax_fx.stages.batches import check_whole_trajectories
 from lerax_fx.typing import Key, Metrics, Tree
@@ -71,7 +71,7 @@ class Replay(Wrapper[D, D]):
     def init(self, agent: Tree, data: Shapes, key: Key) -> ReplayState:
         check_whole_trajectories("replay", _AROUND)
         like = jax.eval_shape(self._stored, data())
-        axes = common_axes("replay: data", split_time(like)[0], 2)
+        axes = common_axes("replay: data", split_time_axis(like)[0], 2)
         ring = RingBuffer.empty(like, self._rows(*axes), self._observations(like, *axes))
         self._check_length(ring.stride)
         sampling = self.sampling.init(ring)
@@ -94,7 +94,7 @@ class Replay(Wrapper[D, D]):
         stored = self._stored(data)
         self._check_buffer(state.ring, stored)
         ring = state.ring.add(stored)
-        count = common_axes("replay: data", split_time(stored)[0], 2)[1]
+        count = common_axes("replay: data", split_time_axis(stored)[0], 2)[1]
         sampling = self.sampling.added(state.sampling, ring, count, self.length)
         # Drawn outside of the cond, which would copy the ring; priorities, as well, come out
         # of it and are written down behind it.
@@ -128,11 +128,11 @@ class Replay(Wrapper[D, D]):
         """What is stored of the data: of a rollout its transitions, unless `inner` wants it all."""
         if isinstance(data, Rollout) and self.inner.types[0] is not Rollout:
             data = Transitions.of(data)
-        return data if self.memory else split_time(data)[0]
+        return data if self.memory else split_time_axis(data)[0]
 
     def _check_buffer(self, ring: RingBuffer, data: Tree) -> None:
         """**Raises:** `WiringError` for a state of a replay buffer of another size."""
-        axes = common_axes("replay: data", split_time(data)[0], 2)
+        axes = common_axes("replay: data", split_time_axis(data)[0], 2)
         wanted, got = (self._rows(*axes), axes[0]), (ring.rows, ring.num_envs)
         if wanted != got:
             raise WiringError(

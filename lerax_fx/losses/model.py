@@ -11,7 +11,6 @@ from jaxtyping import Array, Bool, Float
 from lerax_fx.agents.protocols import HasModel, check_agent_family
 from lerax_fx.data import Transitions
 from lerax_fx.losses.base import loss_term
-from lerax_fx.nde.observations import split_time
 from lerax_fx.typing import Flag, Key, Metrics, NonNegative, Scalar
 
 
@@ -37,6 +36,9 @@ def forward_model(agent: Any, data: Transitions, key: Key) -> ModelPrediction:
 
     **Raises:** `WiringError` if the agent has no model.
     """
+    # Imported when a model is trained, not with the other losses.
+    from lerax_fx.nde.observations import split_time
+
     del key
     check_agent_family("dynamics_loss", agent, HasModel)
     model: Any = agent.model

@@ -21,7 +21,7 @@ from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx._core.wiring import check_in_order, reordering
 from lerax_fx._core.wrapper import Wrapper
 from lerax_fx.agents.unroll import has_memory
-from lerax_fx.data import split_time
+from lerax_fx.data import split_time_axis
 from lerax_fx.errors import HyperparameterError, WiringError, format_error
 from lerax_fx.typing import Count, Key, Metrics, Tree
 
@@ -218,7 +218,7 @@ class Accumulate(Wrapper[D, D]):
 
     def init(self, agent: Tree, data: Shapes, key: Key) -> AccumulateState:
         check_in_order("accumulate")
-        steps, starts = split_time(data())
+        steps, starts = split_time_axis(data())
         common_axes("accumulate: data", steps, 2)
         _check_no_samples(starts)
 
@@ -246,7 +246,7 @@ class Accumulate(Wrapper[D, D]):
 
     def _with(self, state: AccumulateState, data: D) -> D:
         """The data so far and this update's, behind it in time."""
-        (old, old_starts), (new, new_starts) = split_time(state.data), split_time(data)
+        (old, old_starts), (new, new_starts) = split_time_axis(state.data), split_time_axis(data)
         num_steps = common_axes("accumulate: data", new, 2)[1]
 
         def write(old: Any, new: Any) -> Any:
@@ -360,7 +360,7 @@ def dataset(data: D, *, batch_size: int) -> Dataset[D]:
     (rows,) = common_axes("dataset: data", data, 1)
     if isinstance(data, Checked):
         # Of one axis, it would be a single trajectory, and a batch of it steps out of order.
-        common_axes("dataset: data", split_time(data)[0], 2)
+        common_axes("dataset: data", split_time_axis(data)[0], 2)
     batch_size = check_count("dataset: batch_size", batch_size)
     if batch_size > rows:
         raise HyperparameterError(
