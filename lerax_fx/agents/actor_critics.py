@@ -6,7 +6,7 @@ from typing import Any, Final, final
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from lerax_fx._core.arguments import check_count, suggest_keywords
 from lerax_fx.agents.encoding import (
@@ -37,7 +37,8 @@ from lerax_fx.agents.networks import (
     squeeze_scalar,
 )
 from lerax_fx.agents.policies import AbstractPolicy, policy_for
-from lerax_fx.agents.protocols import AbstractActorCritic, AbstractFeedforward, Output
+from lerax_fx.agents.protocols import AbstractFeedforward, Output
+from lerax_fx.agents.recurrent import AbstractRecurrent
 from lerax_fx.envs.registry import spaces_of
 from lerax_fx.errors import HyperparameterError, format_error
 from lerax_fx.spaces import Space
@@ -79,7 +80,7 @@ class FeedforwardActorCritic(AbstractFeedforward):
 
 
 @final
-class RecurrentActorCritic(AbstractActorCritic):
+class RecurrentActorCritic(AbstractRecurrent):
     """A recurrent actor-critic: a GRU on features of the observation, with actor and critic on its
     hidden state.
 
@@ -103,31 +104,6 @@ class RecurrentActorCritic(AbstractActorCritic):
     action_mask: ActionMask | None = None
     critic_encoding: AnyEncoding | None = None
     critic_torso: Callable[..., Any] | None = None
-
-    def initial_memory(self) -> Float[Array, " size"]:
-        return self.gru.initial_memory()
-
-    def step(
-        self, memory: Float[Array, " size"], observation: Tree, key: Key
-    ) -> tuple[Float[Array, " size"], Output]:
-        del key
-        memory = self.gru.advance(memory, self._drive(observation))
-        return memory, self._output(memory, observation)
-
-    def unroll(
-        self,
-        memory: Float[Array, " size"],
-        observations: Tree,
-        resets: Bool[Array, " time"],
-        key: Key,
-    ) -> tuple[Float[Array, " size"], Output]:
-        del key
-        drives = jax.vmap(self._drive)(observations)
-        memory, memories = self.gru.unroll(memory, drives, resets)
-        return memory, jax.vmap(self._output)(memories, observations)
-
-    def _drive(self, observation: Tree) -> Float[Array, " gates"]:
-        return self.gru.drive(self.torso(self.encoding(observation)))
 
     def _output(self, memory: Float[Array, " size"], observation: Tree) -> Output:
         allowed = allowed_actions(self.action_mask, observation)

@@ -14,12 +14,12 @@ from lerax_fx.agents.entries import ActionMask, allowed_actions, split_mask
 from lerax_fx.agents.networks import GRU, Activation, Linear, orthogonal
 from lerax_fx.agents.noise import draw_noise, make_noisy
 from lerax_fx.agents.protocols import (
-    AbstractActorCritic,
     AbstractFeedforward,
     DistributionalQOutput,
     QOutput,
     greedy_output,
 )
+from lerax_fx.agents.recurrent import AbstractRecurrent
 from lerax_fx.agents.returns import CategoricalReturns, QuantileReturns, Returns
 from lerax_fx.envs.registry import spaces_of
 from lerax_fx.errors import HyperparameterError, WiringError, format_error
@@ -69,7 +69,7 @@ class QAgent(AbstractFeedforward):
 
 
 @final
-class RecurrentQAgent(AbstractActorCritic):
+class RecurrentQAgent(AbstractRecurrent):
     """A recurrent Q-network: a GRU on features of the observation, whose hidden state gives the
     Q-values. Its policy is greedy.
 
@@ -87,31 +87,6 @@ class RecurrentQAgent(AbstractActorCritic):
     head: Callable[..., Any]
     num_actions: int = eqx.field(static=True)
     action_mask: ActionMask | None = None
-
-    def initial_memory(self) -> Float[Array, " size"]:
-        return self.gru.initial_memory()
-
-    def step(
-        self, memory: Float[Array, " size"], observation: Tree, key: Key
-    ) -> tuple[Float[Array, " size"], QOutput]:
-        del key
-        memory = self.gru.advance(memory, self._drive(observation))
-        return memory, self._output(memory, observation)
-
-    def unroll(
-        self,
-        memory: Float[Array, " size"],
-        observations: Tree,
-        resets: Bool[Array, " time"],
-        key: Key,
-    ) -> tuple[Float[Array, " size"], QOutput]:
-        del key
-        drives = jax.vmap(self._drive)(observations)
-        memory, memories = self.gru.unroll(memory, drives, resets)
-        return memory, jax.vmap(self._output)(memories, observations)
-
-    def _drive(self, observation: Tree) -> Float[Array, " gates"]:
-        return self.gru.drive(self.torso(self.encoding(observation)))
 
     def _output(self, memory: Float[Array, " size"], observation: Tree) -> QOutput:
         allowed = allowed_actions(self.action_mask, observation)

@@ -167,7 +167,7 @@ class ODEActorCritic(AbstractActorCritic):
     method: Method = eqx.field(static=True)
 
     def initial_memory(self) -> Float[Array, " size"]:
-        return jnp.zeros_like(self.gru.bias)
+        return self.gru.initial_memory()
 
     def step(
         self, memory: Float[Array, " size"], observation: Tree, key: Key

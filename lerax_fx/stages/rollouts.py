@@ -359,7 +359,7 @@ def rollout(
 
     - `env`: an [`Env`][lerax_fx.Env], the id of a gymnax environment, or one of its
       environment objects.
-    - `explore`: how to act otherwise than the policy would, for instance
+    - `explore`: the behaviour policy, where it is not the agent's, for instance
       [`epsilon_greedy`][lerax_fx.epsilon_greedy]; `log_prob` is of what was done then.
     - `keep`: what else of each step to keep: `"distribution"`, the behaviour policy's
       distribution, and `"info"`, what the environment reported.
