@@ -622,7 +622,7 @@ PLANTS = {
         ),
         jnp.zeros(4, bool),
         jnp.zeros((4, 1), bool),
-        "RecurrentActorCritic.unroll",
+        "AbstractRecurrent.unroll",
         "resets",
     ),
     "FeedforwardActorCritic: a critic that gives a matrix": Plant(
@@ -654,7 +654,7 @@ PLANTS = {
         ),
         jnp.zeros(4),
         jnp.zeros((2, 4)),
-        "RecurrentActorCritic.step",
+        "AbstractRecurrent.step",
         "memory",
     ),
     "RecurrentQAgent: a batch of memories": Plant(
@@ -663,7 +663,7 @@ PLANTS = {
         ),
         jnp.zeros(4),
         jnp.zeros((3, 4)),
-        "RecurrentQAgent.step",
+        "AbstractRecurrent.step",
         "memory",
     ),
     "QAgent: resets as floats": Plant(
