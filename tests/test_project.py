@@ -189,6 +189,7 @@ def test_what_a_run_does_not_need_is_not_imported() -> None:
     assert imported & unwanted == set()
 
 
+@pytest.mark.slow
 def test_it_imports_about_as_fast_as_what_it_stands_on() -> None:
     # Both parts in one process: that the machine is busy slows them alike.
     code = (
@@ -228,11 +229,13 @@ else:
 """
 
 
+@pytest.mark.quick("off", "None")
 @pytest.mark.parametrize("value", ["", "0", "off", None])
 def test_checks_are_off_unless_asked_for(value: str | None) -> None:
     assert run_python(MISUSE, typecheck=value).stdout.split() == ["unnoticed"]
 
 
+@pytest.mark.quick("beartype", "typeguard")
 @pytest.mark.parametrize("value", ["beartype", "typeguard", "Beartype"])
 def test_checks_find_a_wrong_shape(value: str) -> None:
     assert run_python(MISUSE, typecheck=value).stdout.split() == ["jaxtyping"]
