@@ -1,5 +1,6 @@
 """The data that stages pass on: rollouts, estimates, transitions and targets."""
 
+import dataclasses
 from typing import Any, TypeVar, final
 
 import equinox as eqx
@@ -24,29 +25,16 @@ class Timed(eqx.Module):
     dt: Float[Array, "*batch"]
 
 
-register_producer("Rollout", "fx.rollout(...)")
-
-
-@final
-class Rollout(Checked):
-    """Trajectories of the agent in its environments: one, or a batch; time is the last leading
-    axis.
+class AbstractTransitions(Checked):
+    """Steps of trajectories: what [`Rollout`][] and [`Transitions`][] have in common.
 
     - `observation`, `action`, `reward`: of each step.
     - `terminated`: whether the episode came to an end of its own: nothing is bootstrapped from.
     - `truncated`: whether the episode was cut (a time limit): the value of `next_observation` is
       bootstrapped from. Both end an episode.
     - `next_observation`: what the action led to, before any reset.
-    - `log_prob`: of the action, under the behaviour policy.
-    - `value`: the agent's estimate at `observation`.
-    - `next_value`: its estimate at `next_observation`; 0 where terminated.
     - `memory`: the agent's hidden state before the first step of each trajectory, without a time
       axis; it has no leaves for a feedforward agent.
-    - `distribution`, `info`: the distribution that the action was sampled from, and what else the
-      environment reported; `None` unless `rollout(keep=...)` names them.
-
-    **Raises:** `WiringError` if an observation or action does not begin with the reward's
-    axes.
     """
 
     observation: Tree
@@ -55,22 +43,15 @@ class Rollout(Checked):
     terminated: Bool[Array, "*batch time"]
     truncated: Bool[Array, "*batch time"]
     next_observation: Tree
-    log_prob: Float[Array, "*batch time"]
-    value: Float[Array, "*batch time"]
-    next_value: Float[Array, "*batch time"]
-    memory: Tree = None
-    distribution: Any = None
-    info: Tree = None
+    memory: Tree = eqx.field(default=None, kw_only=True)
 
     def __check_init__(self) -> None:
         fields = {
             "observation": self.observation,
             "action": self.action,
             "next_observation": self.next_observation,
-            "distribution": self.distribution,
-            "info": self.info,
         }
-        check_leading_axes("Rollout", self.reward.shape, fields)
+        check_leading_axes(type(self).__name__, self.reward.shape, fields)
 
     @property
     def done(self) -> Bool[Array, "*batch time"]:
@@ -85,6 +66,37 @@ class Rollout(Checked):
         """
         done = self.done
         return jnp.concatenate([jnp.zeros_like(done[..., :1]), done[..., :-1]], axis=-1)
+
+
+register_producer("Rollout", "fx.rollout(...)")
+
+
+@final
+class Rollout(AbstractTransitions):
+    """Trajectories of the agent in its environments: one, or a batch; time is the last leading
+    axis.
+
+    - `observation`, `action`, `reward`, `terminated`, `truncated`, `next_observation`, `memory`:
+      as in [`AbstractTransitions`][].
+    - `log_prob`: of the action, under the behaviour policy.
+    - `value`: the agent's estimate at `observation`.
+    - `next_value`: its estimate at `next_observation`; 0 where terminated.
+    - `distribution`, `info`: the distribution that the action was sampled from, and what else the
+      environment reported; `None` unless `rollout(keep=...)` names them.
+
+    **Raises:** `WiringError` if an observation or action does not begin with the reward's
+    axes.
+    """
+
+    log_prob: Float[Array, "*batch time"]
+    value: Float[Array, "*batch time"]
+    next_value: Float[Array, "*batch time"]
+    distribution: Any = None
+    info: Tree = None
+
+    def __check_init__(self) -> None:
+        kept = {"distribution": self.distribution, "info": self.info}
+        check_leading_axes("Rollout", self.reward.shape, kept)
 
 
 register_producer("Estimates", "fx.gae(...), or another estimator,")
@@ -121,19 +133,14 @@ register_producer("Transitions", "fx.replay(...), around this stage,")
 
 
 @final
-class Transitions(Checked):
+class Transitions(AbstractTransitions):
     """Transitions of any behaviour policy, in windows of trajectories; time is the last leading
     axis.
 
-    - `observation`, `action`, `reward`: of each step.
-    - `terminated`: whether the episode came to an end of its own: nothing is bootstrapped from.
-    - `truncated`: whether the episode was cut (a time limit): the value of `next_observation` is
-      bootstrapped from. Both end an episode.
-    - `next_observation`: what the action led to, before any reset.
+    - `observation`, `action`, `reward`, `terminated`, `truncated`, `next_observation`, `memory`:
+      as in [`AbstractTransitions`][].
     - `weight`: the importance weight of each window in a loss, without a time axis; `None` for 1.
       Stages give it on; losses give priorities where it is there.
-    - `memory`: the hidden state before the first step of each window, without a time axis; it has
-      no leaves for an agent without memory.
     - `priority`: of each window, for a replay that samples by priorities: set by the stage that
       learns from the data.
 
@@ -141,49 +148,14 @@ class Transitions(Checked):
     axes.
     """
 
-    observation: Tree
-    action: Tree
-    reward: Float[Array, "*batch time"]
-    terminated: Bool[Array, "*batch time"]
-    truncated: Bool[Array, "*batch time"]
-    next_observation: Tree
     weight: Float[Array, "*batch"] | None = None
-    memory: Tree = None
     priority: Float[Array, "*batch"] | None = None
-
-    def __check_init__(self) -> None:
-        fields = {
-            "observation": self.observation,
-            "action": self.action,
-            "next_observation": self.next_observation,
-        }
-        check_leading_axes("Transitions", self.reward.shape, fields)
 
     @staticmethod
     def of(rollout: Rollout) -> "Transitions":
         """The transitions of a rollout, without log-probabilities and values."""
-        return Transitions(
-            rollout.observation,
-            rollout.action,
-            rollout.reward,
-            rollout.terminated,
-            rollout.truncated,
-            rollout.next_observation,
-            memory=rollout.memory,
-        )
-
-    @property
-    def done(self) -> Bool[Array, "*batch time"]:
-        """Episode boundaries: whether the step terminated or was truncated."""
-        return self.terminated | self.truncated
-
-    @property
-    def resets(self) -> Bool[Array, "*batch time"]:
-        """Whether an observation begins an episode; the first of a piece never does: its
-        `memory` was reset where it had to be.
-        """
-        done = self.done
-        return jnp.concatenate([jnp.zeros_like(done[..., :1]), done[..., :-1]], axis=-1)
+        shared = (field.name for field in dataclasses.fields(AbstractTransitions))
+        return Transitions(**{name: getattr(rollout, name) for name in shared})
 
 
 register_producer("Targets", "fx.td_target(...), fx.q_lambda_returns(...) or another target")

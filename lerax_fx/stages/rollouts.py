@@ -188,20 +188,9 @@ class RolloutStage(Transform[None, Rollout]):
 
         over_environments = jax.vmap(collect, in_axes=(0, 1), axis_name=ENVIRONMENT_AXIS)
         runners, trajectories = over_environments(state.runners, draws)
-        rollout = Rollout(
-            trajectories.observation,
-            trajectories.action,
-            trajectories.reward,
-            trajectories.terminated,
-            trajectories.truncated,
-            trajectories.next_observation,
-            trajectories.log_prob,
-            trajectories.value,
-            next_values(agent, trajectories, agent_key(draws.action[0, 0], 1)),
-            state.runners.memory,
-            trajectories.distribution,
-            trajectories.info,
-        )
+        values = next_values(agent, trajectories, agent_key(draws.action[0, 0], 1))
+        fields = vars(trajectories) | {"memory": state.runners.memory, "next_value": values}
+        rollout = Rollout(**fields)
         steps = safe_increment(state.steps, self.num_envs * self.num_steps)
         metrics = {"steps": steps, **runners.episodes.metrics()}
         runners = eqx.tree_at(lambda a: a.episodes, runners, runners.episodes.cleared())
