@@ -3,7 +3,8 @@
     LERAX_FX_TYPECHECK=beartype python -m recipes.ppo
 
 - `beartype` or `typeguard`: the shapes and dtypes that annotations state are checked in
-  every call, while JAX traces. Compiled code is the same, and as fast.
+  every call, while JAX traces. Compiled code is the same, and as fast, but for hyperparameters
+  that are traced: whether they lie in their intervals is checked when it runs.
 - unset, empty, `0` or `off`: nothing is checked, and no checker is imported.
 
 It is read once, when `lerax_fx` is first imported; `recipes` is checked with it.
@@ -22,6 +23,11 @@ VARIABLE: Final = "LERAX_FX_TYPECHECK"
 PACKAGES: Final = ("lerax_fx", "recipes")
 CHECKERS: Final = {"beartype": "beartype.beartype", "typeguard": "typeguard.typechecked"}
 OFF: Final = ("", "0", "off")
+
+
+def enabled() -> bool:
+    """Whether the checks are on."""
+    return any(isinstance(finder, _Finder) for finder in sys.meta_path)
 
 
 def install_from_environment() -> str | None:

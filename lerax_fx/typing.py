@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, ScalarLike
 
 Key: TypeAlias = PRNGKeyArray
@@ -45,10 +44,11 @@ class Interval:
         brackets = "(" if self.open_low else "[", ")" if self.open_high else "]"
         return f"a number in {brackets[0]}{self.low:g}, {self.high:g}{brackets[1]}"
 
-    def contains(self, value: Any) -> bool:
+    def contains(self, value: Any) -> Any:
+        """Whether each of the numbers of an array lies in the interval."""
         above = value > self.low if self.open_low else value >= self.low
         below = value < self.high if self.open_high else value <= self.high
-        return bool(np.all(above & below))
+        return above & below
 
 
 # At run time a schedule will do as well, where a stage takes it. Editors see a number, as which it

@@ -1191,3 +1191,20 @@ def test_the_switch_is_documented():
     text = (ROOT / "docs/errors-and-checks.md").read_text()
     for part in (f"`{SWITCH}=beartype`", "`typeguard`"):
         assert part in text
+
+
+@pytest.mark.parametrize("transform", [jax.jit, jax.grad, lambda f: jax.vmap(jax.jit(f))])
+def test_traced_hyperparameters_are_checked_when_the_program_runs(transform):
+    def last_advantage(discount):
+        zeros, ends = jnp.zeros(2), jnp.zeros(2, bool)
+        values = {"log_prob": zeros, "value": zeros, "next_value": zeros + 1.0}
+        rollout = fx.data.Rollout(zeros, zeros, zeros, ends, ends, zeros, **values)
+        stage = fx.gae(discount=discount)
+        return stage.update(None, None, rollout, KEY).out.advantage[-1]
+
+    batched = transform not in (jax.jit, jax.grad)
+    right, wrong = (jnp.array([0.9, 0.9]), jnp.array([0.9, 1.5])) if batched else (0.9, 1.5)
+    function = transform(last_advantage)
+    assert jnp.allclose(function(right), 1.0 if transform is jax.grad else 0.9)
+    with pytest.raises(Exception, match=r"gae: discount: wanted a number in \[0, 1\]"):
+        jax.block_until_ready(function(wrong))
