@@ -7,6 +7,10 @@ steps. The two take turns, and take turns at going first, so that what else the 
 both; ratios (after / before) are of each repetition by itself. Compile time is that of a whole
 training run, tracing included, with JAX's caches cleared and nothing read from disk. Peak memory
 is that of a process that compiles and runs one recipe alone.
+
+Where a default has changed in between, give the newer one the settings of the older:
+
+    --after-settings '{"dqn": {"anneal": false, "double": false}}'
 """
 
 import argparse
@@ -66,7 +70,8 @@ for line in sys.stdin:
 class Checkout:
     """A process that runs recipes of one checkout."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, settings: dict[str, Any]):
+        self.settings = settings
         environment = {**os.environ, "PYTHONPATH": str(folder.resolve())}
         environment.pop("JAX_COMPILATION_CACHE_DIR", None)
         self.process = subprocess.Popen(
@@ -80,6 +85,7 @@ class Checkout:
 
     def __call__(self, do: str, name: str, seed: int = 0) -> dict[str, float]:
         recipe, settings = RECIPES[name]
+        settings = settings | self.settings
         job = {"do": do, "name": name, "recipe": recipe, "settings": settings, "seed": seed}
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -97,9 +103,18 @@ class Checkout:
         self.process.wait()
 
 
-def measured(folders: dict[str, Path], name: str, repeats: int, compiles: int) -> dict[str, Any]:
+def measured(
+    folders: dict[str, Path],
+    name: str,
+    repeats: int,
+    compiles: int,
+    after_settings: dict[str, Any],
+) -> dict[str, Any]:
     """Of each checkout: seconds to compile and to run, and peak memory in MB."""
-    checkouts = {label: Checkout(folder) for label, folder in folders.items()}
+    checkouts = {
+        label: Checkout(folder, after_settings if label == "after" else {})
+        for label, folder in folders.items()
+    }
     seconds: dict[str, dict[str, list[float]]] = {
         label: {"compile": [], "run": []} for label in folders
     }
@@ -127,18 +142,25 @@ def ratio(result: dict[str, Any], do: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--before", type=Path, required=True, help="a checkout")
     parser.add_argument("--after", type=Path, default=Path("."), help="another checkout")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--compiles", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=list(RECIPES), choices=list(RECIPES))
+    parser.add_argument(
+        "--after-settings", type=json.loads, default={}, help="JSON: settings by row, of `after`"
+    )
     chosen = parser.parse_args()
     folders = {"before": chosen.before, "after": chosen.after}
     print("| recipe | run time, after / before | compile time | peak memory, MB |")
     print("|---|---|---|---|")
     for name in chosen.only:
-        result = measured(folders, name, chosen.repeats, chosen.compiles)
+        result = measured(
+            folders, name, chosen.repeats, chosen.compiles, chosen.after_settings.get(name, {})
+        )
         peaks = " -> ".join(f"{result['peak'][label]:,.0f}" for label in folders)
         print(
             f"| {name} | {ratio(result, 'run')} | {ratio(result, 'compile')} | {peaks} |",
