@@ -257,9 +257,7 @@ def ode_actor_critic(
     **Raises:** as `gru_actor_critic` and `nde_solve` do.
     """
     where = "ode_actor_critic"
-    observations, actions = spaces_of(env)
-    observations = value_space(observations)
-    policy = policy_for(actions, squash=squash, log_std=log_std, where=where)
+    observations, policy = _observations_and_policy(where, env, squash, log_std)
     how = method(
         where,
         solver=solver,
@@ -322,9 +320,7 @@ def cde_actor_critic(
     **Raises:** as `gru_actor_critic` and `nde_solve` do.
     """
     where = "cde_actor_critic"
-    observations, actions = spaces_of(env)
-    observations = value_space(observations)
-    policy = policy_for(actions, squash=squash, log_std=log_std, where=where)
+    observations, policy = _observations_and_policy(where, env, squash, log_std)
     how = method(
         where,
         solver=solver,
@@ -390,9 +386,7 @@ def linear_cde_actor_critic(
     **Raises:** as `mlp_actor_critic` does.
     """
     where = "linear_cde_actor_critic"
-    observations, actions = spaces_of(env)
-    observations = value_space(observations)
-    policy = policy_for(actions, squash=squash, log_std=log_std, where=where)
+    observations, policy = _observations_and_policy(where, env, squash, log_std)
     layers = check_count(f"{where}: layers", layers)
     if parallel is None:
         parallel = jax.default_backend() != "cpu"
@@ -420,6 +414,15 @@ def linear_cde_actor_critic(
         policy,
         parallel,
     )
+
+
+def _observations_and_policy(
+    where: str, env: Any, squash: bool, log_std: float
+) -> tuple[Any, AbstractPolicy]:
+    """The space of the values of observations, without their times, and a policy for actions."""
+    observations, actions = spaces_of(env)
+    policy = policy_for(actions, squash=squash, log_std=log_std, where=where)
+    return value_space(observations), policy
 
 
 def _matrix_field(
