@@ -23,6 +23,7 @@ import optax
 
 import lerax_fx as fx
 from tests.fuzz.programs import CONTRACTS, KEY, Changes, Faulty, Walk
+from tests.wiring.programs import Anything
 
 BOX = fx.spaces.Box(-1.0, 1.0, (2,))
 MASK = fx.spaces.MultiBinary(2)
@@ -46,28 +47,6 @@ ACTIONS = {
     "whole": fx.spaces.Box(0, 3, (2,), np.int32),
     "dict": fx.spaces.Dict({"one": BOX, "two": fx.spaces.Discrete(2)}),
 }
-
-
-class Anything(fx.Env):
-    """Random observations of any space, after actions of any space."""
-
-    observation_space: fx.spaces.Space = BOX
-    action_space: fx.spaces.Space = ACTIONS["discrete"]
-
-    def initial(self, *, key):
-        return jnp.zeros((), jnp.int32)
-
-    def transition(self, state, action, *, key):
-        return state + 1
-
-    def observation(self, state, *, key):
-        return self.observation_space.sample(key)
-
-    def reward(self, state, action, next_state, *, key):
-        return jnp.ones(())
-
-    def terminal(self, state, *, key):
-        return state >= 5
 
 
 ODD: tuple[Any, ...] = (
