@@ -52,9 +52,7 @@ def check_number(where: str, value: Any, interval: Interval, *, schedule: bool =
         return value
     if schedule and callable(value) and takes_one_argument(value):
         return as_schedule(value)
-    if isinstance(value, bool) or not isinstance(
-        value, int | float | np.ndarray | np.generic | jax.Array
-    ):
+    if isinstance(value, bool) or not _is_real(value):
         raise HyperparameterError(
             format_error(
                 where,
@@ -69,6 +67,13 @@ def check_number(where: str, value: Any, interval: Interval, *, schedule: bool =
         )
     # An int would be structure, and every new value a new compilation.
     return float(value) if isinstance(value, int) else value
+
+
+def _is_real(value: Any) -> bool:
+    """Whether it is a number or an array of numbers, not of bools, words or complex numbers."""
+    if not isinstance(value, np.ndarray | np.generic | jax.Array):
+        return isinstance(value, int | float)
+    return any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer))
 
 
 def check_key(where: str, key: Any) -> Any:

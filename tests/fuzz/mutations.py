@@ -132,8 +132,8 @@ def minimize(r: Mistakes, loss: Callable[..., Any], part: Any = (), **settings: 
 def on_policy(r: Mistakes, env: Any, estimator: Any, **settings: Any) -> list[Any]:
     learn = fx.chain(fx.normalize_advantage(), minimize(r, fx.ppo_loss))
     return [
-        call(r, fx.rollout, env, num_envs=2, num_steps=4, **settings),
-        call(r, estimator),
+        call(r, fx.rollout, env, num_envs=2, num_steps=4),
+        call(r, estimator, **settings),
         call(r, fx.minibatch, learn, num_epochs=1, num_minibatches=2),
     ]
 
@@ -232,7 +232,7 @@ def families(r: Mistakes) -> dict[str, Callable[[], tuple[Any, Any, list[Any]]]]
         return [first, call(r, fx.repeat, inner=inner, times=2)]
 
     def seldom(env: Any) -> list[Any]:
-        first, estimator, learn = on_policy(r, env, fx.n_step_returns)
+        first, estimator, learn = on_policy(r, env, fx.n_step_returns, n=2)
         return [first, estimator, call(r, fx.every, inner=learn, period=2)]
 
     ppo = lambda env: on_policy(r, env, fx.gae)  # noqa: E731

@@ -17,6 +17,7 @@ SETUP, NUMBER, WIRING = fx.EnvironmentSetupError, fx.HyperparameterError, fx.Wir
 
 BOX = fx.spaces.Box(-1.0, 1.0, (2,))
 MASK = fx.spaces.MultiBinary(2)
+IMAGE = fx.spaces.Box(0.0, 1.0, (6, 6, 1))
 ENTRIES = fx.spaces.Dict({"seen": BOX, "mask": MASK, "short": fx.spaces.MultiBinary(3)})
 TWO = fx.spaces.Discrete(2)
 # Of any spaces, and faster to trace than gymnax's.
@@ -151,6 +152,11 @@ WRONG = {
         lambda: fx.ppo_loss(clip_value="gru"),
         NUMBER,
         r"ppo_loss: clip_value: wanted True or False, got 'gru'",
+    ),
+    "an array of words for a discount": (
+        lambda: fx.gae(discount=np.array(["0.9"])),
+        NUMBER,
+        r"gae: discount: wanted a number in \[0, 1\], got array\(\['0\.9'\]",
     ),
     "a learning rate below 0, annealed": (
         lambda: fx.anneal(-1e-3, num_updates=10),
@@ -537,6 +543,16 @@ WRONG = {
         WIRING,
         r"cnn_actor_critic: observations: wanted images",
     ),
+    "one channel for several": (
+        lambda: fx.agents.cnn_actor_critic((IMAGE, TWO), key=KEY, channels=16),
+        NUMBER,
+        r"cnn_actor_critic: channels: wanted a sequence of ints, got 16",
+    ),
+    "a word for sharing a torso": (
+        lambda: fx.agents.cnn_actor_critic((IMAGE, TWO), key=KEY, shared="no"),
+        NUMBER,
+        r"cnn_actor_critic: shared: wanted True or False, got 'no'",
+    ),
     "a memory that there is not": (
         lambda: fx.actor_critic(ENV, key=KEY, memory="lstm"),
         NUMBER,
@@ -566,6 +582,11 @@ WRONG = {
         lambda: fx.categorical_q_agent(ENV, key=KEY, low=10.0, high=-10.0),
         NUMBER,
         r"categorical_q_agent: low: wanted a finite number below high, got low=10\.0, high=-10\.0",
+    ),
+    "no number for an atom": (
+        lambda: fx.categorical_q_agent(ENV, key=KEY, low=None),
+        NUMBER,
+        r"categorical_q_agent: low: wanted a finite number below high, got low=None",
     ),
     "statistics of whole numbers": (
         lambda: fx.agents.normalize_observations(AGENT, (fx.spaces.Discrete(3), TWO)),
@@ -598,6 +619,16 @@ WRONG = {
         NUMBER,
         r"cde_actor_critic: gain: wanted a number > 0",
     ),
+    "many gains": (
+        lambda: fx.nde.cde_actor_critic(ENV, key=KEY, gain=np.ones(2)),
+        WIRING,
+        r"cde_actor_critic: gain: wanted one number, got an array of shape \(2,\)",
+    ),
+    "an array for a solver": (
+        ode(solver=np.ones(2)),
+        NUMBER,
+        r"ode_actor_critic: solver: wanted one of 'euler', .*got array",
+    ),
     "plans of discrete actions": (
         planner((BOX, TWO)),
         WIRING,
@@ -618,6 +649,16 @@ WRONG = {
         lambda: fx.envs.TimeLimit(ENV, 0),
         NUMBER,
         r"TimeLimit: max_steps: wanted an int of at least 1, got 0",
+    ),
+    "a Dict of a space without a name": (
+        lambda: fx.spaces.Dict(BOX),
+        NUMBER,
+        r"Dict: spaces: wanted a mapping of spaces, got Box",
+    ),
+    "a Tuple of one space": (
+        lambda: fx.spaces.Tuple(BOX),
+        NUMBER,
+        r"Tuple: spaces: wanted a sequence of spaces, got Box",
     ),
     "discrete actions to clip": (
         lambda: fx.envs.ClipAction(ENV),
@@ -657,6 +698,13 @@ WRONG = {
 }
 # What a runtime type checker, where one is on, refuses before the package's own checks see it.
 SEEN_BY_TYPE_CHECKERS = {
+    "an array of words for a discount",
+    "one channel for several",
+    "a word for sharing a torso",
+    "no number for an atom",
+    "many gains",
+    "a Dict of a space without a name",
+    "a Tuple of one space",
     "an exploration for a schedule",
     "an activation of two arguments",
     "many clipping ranges in a loss",
