@@ -27,7 +27,7 @@ def check_call(
         format_error(
             f"{where}: {name}",
             wanted=f"the arguments that it takes, ({known})",
-            got=reason,
+            got=reason.removeprefix("got "),
             fix=f"Write fx.{where}({name}, ...) with the arguments of {name}.",
         )
     )

@@ -177,7 +177,7 @@ WRONG = {
     "a misspelt argument of an optimiser": (
         by(lambda: fx.optimizer(optax.adam, learning_rate=0.1, beta1=0.9)),
         NUMBER,
-        r"optimizer: adam: wanted .*b1, b2, .*got got an unexpected keyword argument 'beta1'",
+        r"optimizer: adam: wanted .*b1, b2, .*got an unexpected keyword argument 'beta1'",
     ),
     "an optimiser that is made already": (
         by(lambda: fx.optimizer(optax.sgd(0.1))),
