@@ -291,6 +291,7 @@ class Tuple(Space):
     spaces: tuple[Space, ...]
 
     def __init__(self, spaces: Iterable[Space]):
+        _check_kind("Tuple", spaces, Iterable, "sequence", "(Discrete(2), Box(0.0, 1.0))")
         self.spaces = tuple(_space(f"Tuple: spaces[{i}]", space) for i, space in enumerate(spaces))
 
     @property
@@ -334,6 +335,7 @@ class Dict(Space):
     spaces: dict[str, Space]
 
     def __init__(self, spaces: Mapping[str, Space]):
+        _check_kind("Dict", spaces, Mapping, "mapping", '{"seen": Box(0.0, 1.0)}')
         for key in spaces:
             if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers are not all type-checked
                 raise HyperparameterError(
@@ -507,6 +509,19 @@ def _contains_each(spaces: tuple[Space, ...], parts: tuple[Any, ...]) -> Flag:
 def _flatten_each(spaces: tuple[Space, ...], parts: tuple[Any, ...]) -> Float[Array, " size"]:
     flat = [space.flatten(part) for space, part in zip(spaces, parts, strict=True)]
     return jnp.concatenate([jnp.zeros((0,)), *flat])
+
+
+def _check_kind(name: str, spaces: Any, kind: Any, wanted: str, example: str) -> None:
+    """**Raises:** `HyperparameterError` for spaces that are in none of this kind."""
+    if not isinstance(spaces, kind):
+        raise HyperparameterError(
+            format_error(
+                f"{name}: spaces",
+                wanted=f"a {wanted} of spaces",
+                got=f"{spaces!r}",
+                fix=f"Pass for instance {example}.",
+            )
+        )
 
 
 def _space(where: str, value: Any) -> Space:

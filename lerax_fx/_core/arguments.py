@@ -5,6 +5,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args, get_type_hints, is_typeddict
 
 import equinox as eqx
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from lerax_fx._core.calls import takes_one_argument
 from lerax_fx._core.schedules import as_schedule
 from lerax_fx._typecheck import enabled
 from lerax_fx.errors import HyperparameterError, WiringError, format_error
@@ -51,11 +53,9 @@ def check_number(where: str, value: Any, interval: Interval, *, schedule: bool =
     """
     if isinstance(value, Tracer):
         return _checked_when_run(where, value, interval) if enabled() else value
-    if schedule and callable(value):
+    if schedule and callable(value) and takes_one_argument(value):
         return as_schedule(value)
-    if isinstance(value, bool) or not isinstance(
-        value, int | float | np.ndarray | np.generic | jax.Array
-    ):
+    if isinstance(value, bool) or not _is_real(value):
         raise HyperparameterError(
             format_error(
                 where,
@@ -77,6 +77,13 @@ def _checked_when_run(where: str, value: Any, interval: Interval) -> Any:
         where, wanted=str(interval), got="another, in a traced array", fix="Check what is traced."
     )
     return eqx.error_if(value, jnp.any(~interval.contains(value)), message)
+
+
+def _is_real(value: Any) -> bool:
+    """Whether it is a number or an array of numbers, not of bools, words or complex numbers."""
+    if not isinstance(value, np.ndarray | np.generic | jax.Array):
+        return isinstance(value, int | float)
+    return any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer))
 
 
 def check_key(where: str, key: Any) -> Any:
@@ -160,7 +167,10 @@ def check_counts(where: str, values: Any) -> tuple[int, ...]:
 
 def declared_intervals(function: Callable[..., Any]) -> dict[str, Interval]:
     """The intervals that a function's annotations declare, by argument."""
-    hints = get_type_hints(function, include_extras=True)
+    return _intervals(get_type_hints(function, include_extras=True))
+
+
+def _intervals(hints: Mapping[str, Any]) -> dict[str, Interval]:
     intervals: dict[str, Interval] = {}
     for name, hint in hints.items():
         for option in (hint, *get_args(hint)):  # `Positive | None` declares one as well
@@ -168,6 +178,45 @@ def declared_intervals(function: Callable[..., Any]) -> dict[str, Interval]:
                 if isinstance(extra, Interval):
                     intervals[name] = extra
     return intervals
+
+
+def check_one_number(where: str, value: Any) -> None:
+    """**Raises:** `WiringError` for an array of hyperparameters in a program that runs once: it
+    would be broadcast against the data.
+    """
+    if np.shape(value) != ():
+        raise WiringError(
+            format_error(
+                where,
+                wanted="one number",
+                got=f"an array of shape {np.shape(value)}",
+                fix="Pass a float; to train with many values, jax.vmap over what makes the "
+                "algorithm of one of them and trains.",
+            )
+        )
+
+
+def check_hyperparameters(where: str, stage: eqx.Module, inner: Callable[[Any], bool]) -> None:
+    """Check that what the annotations of a stage declare as numbers are single ones, also in the
+    modules that it is made of; `inner` tells those that are checked by themselves.
+
+    **Raises:** `WiringError`.
+    """
+    annotations = {field.name: field.type for field in fields(stage)}
+    for name in _intervals(annotations):
+        check_one_number(f"{where}: {name}", getattr(stage, name))
+    made: Any = stage
+    if {"function", "hyperparameters"} <= set(annotations):  # of a function that became a stage
+        for name in declared_intervals(made.function):
+            if name in made.hyperparameters:
+                check_one_number(f"{where}: {name}", made.hyperparameters[name])
+
+    def other(node: Any) -> bool:
+        return isinstance(node, eqx.Module) and node is not stage
+
+    for part in jax.tree.leaves(stage, is_leaf=other):
+        if other(part) and not inner(part):
+            check_hyperparameters(where, part, inner)
 
 
 def keyword_names(function: Callable[..., Any]) -> list[str]:

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lerax_fx._core.arguments import check_hyperparameters
 from lerax_fx._core.arrays import Checked, first_difference
-from lerax_fx._core.schedules import has_schedules, with_values
+from lerax_fx._core.schedules import Schedule, has_schedules, with_values
 from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx._core.wiring import check_input, check_step, describe_value
 from lerax_fx.errors import WiringError, format_error
@@ -127,12 +128,19 @@ def _update(stage: AnyTransform, agent: Tree, state: Tree, data: Any, key: Tree)
 
 def _scheduled_update(stage: AnyTransform, agent: Tree, state: Tree, data: Any, key: Tree) -> Any:
     if not has_schedules(stage):
+        _check_numbers(stage)
         return stage.update(agent, state, data, key)
-    step: Any = with_values(stage, state.updates).update(agent, state.inner, data, key)
+    evaluated = with_values(stage, state.updates)
+    _check_numbers(evaluated)
+    step: Any = evaluated.update(agent, state.inner, data, key)
     if not isinstance(step, Step):
         return step
     updates = safe_increment(state.updates, 1)
     return Step(step.agent, ScheduledState(updates, step.state), step.out, step.metrics)
+
+
+def _check_numbers(stage: AnyTransform) -> None:
+    check_hyperparameters(stage.name, stage, lambda part: isinstance(part, Transform | Schedule))
 
 
 def safe_increment(count: Count, more: int) -> Count:

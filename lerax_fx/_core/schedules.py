@@ -11,6 +11,7 @@ import optax
 from jaxtyping import ScalarLike
 
 from lerax_fx._core.arrays import written
+from lerax_fx._core.calls import check_call
 from lerax_fx._core.transform import Transform
 from lerax_fx.errors import HyperparameterError, WiringError, format_error
 from lerax_fx.typing import Count, Scalar, Tree
@@ -92,7 +93,7 @@ def schedule(function: Callable[..., optax.Schedule], *args: Any, **kwargs: Any)
     - `function`: of Optax's `*_schedule` functions, or any that returns a function of a count.
     - `args`, `kwargs`: what to call it with. Ints are structure.
 
-    **Raises:** `HyperparameterError` if `function` cannot be called.
+    **Raises:** `HyperparameterError` if `function` cannot be called, or not with these arguments.
     """
     if not callable(function):
         raise HyperparameterError(
@@ -103,6 +104,7 @@ def schedule(function: Callable[..., optax.Schedule], *args: Any, **kwargs: Any)
                 fix="Write fx.schedule(optax.linear_schedule, 1.0, 0.05, 10_000).",
             )
         )
+    check_call("schedule", function, args, kwargs)
     return ScheduleOf(function, args, kwargs)
 
 

@@ -194,9 +194,9 @@ class Priorities(eqx.Module):
 class Prioritized(AbstractSampling):
     """See [`prioritized`][lerax_fx.prioritized]."""
 
-    exponent: Fraction
+    exponent: ScalarOrSchedule
     importance: ScalarOrSchedule
-    epsilon: Positive
+    epsilon: ScalarOrSchedule
 
     @property
     def wants_priorities(self) -> bool:
@@ -209,7 +209,8 @@ class Prioritized(AbstractSampling):
     def added(self, state: Priorities, ring: RingBuffer, count: int, length: int) -> Priorities:
         # The newest rows begin no whole window yet; as many before them begin one now.
         age = ring.changed(count, length)
-        priority = jnp.where(ring.begins_window(age, length), state.largest**self.exponent, 0.0)
+        exponent = self._exponent(state)
+        priority = jnp.where(ring.begins_window(age, length), state.largest**exponent, 0.0)
         places = ring.places_of(age)
         tree = state.tree.set(places.ravel(), jnp.repeat(priority, ring.num_envs))
         steps = safe_increment(state.steps, count * ring.num_envs)
@@ -226,18 +227,24 @@ class Prioritized(AbstractSampling):
     def update_priorities(
         self, state: Priorities, first: Int[Array, "updates batch"], priority: Any
     ) -> Priorities:
+        exponent = self._exponent(state)
+        epsilon = value_at("prioritized: epsilon", self.epsilon, state.steps)
+
         def learn(state: Priorities, xs: Any) -> tuple[Priorities, None]:
             first, priority = xs
             known = jnp.isfinite(priority)
             # Finite also where it is left out, for the sake of gradients; and rounding may bring
             # what is never negative a little below 0.
-            priority = jnp.where(known, jnp.maximum(priority, 0.0), 0.0) + self.epsilon
-            raised = jnp.where(known, priority**self.exponent, state.tree.at(first))
+            priority = jnp.where(known, jnp.maximum(priority, 0.0), 0.0) + epsilon
+            raised = jnp.where(known, priority**exponent, state.tree.at(first))
             largest = jnp.maximum(state.largest, jnp.max(priority, where=known, initial=0.0))
             return Priorities(state.tree.set(first, raised), largest, state.steps), None
 
         # One after another: a window that two updates drew has the later one's priority.
         return jax.lax.scan(learn, state, (first, priority))[0]
+
+    def _exponent(self, state: Priorities) -> Scalar:
+        return value_at("prioritized: exponent", self.exponent, state.steps)
 
 
 def importance_weights(
@@ -275,10 +282,11 @@ def prioritized(
 
     **Arguments:**
 
-    - `exponent`: in [0, 1]; 0 for uniform sampling.
-    - `importance`: in [0, 1], or a schedule over the environment steps that were
-      stored; 1 corrects for the sampling in full.
+    - `exponent`: in [0, 1]; 0 for uniform sampling. Each priority is raised when it is stored.
+    - `importance`: in [0, 1]; 1 corrects for the sampling in full.
     - `epsilon`: finite and above 0, so that every window can be sampled.
+
+    Each may be a schedule, over the environment steps that were stored.
 
     **Raises:** `HyperparameterError` for a number outside of these.
     """

@@ -18,6 +18,7 @@ from lerax_fx._core.wiring import check_in_order, reordering
 from lerax_fx._core.wrapper import Wrapper
 from lerax_fx._replay.buffer import RingBuffer
 from lerax_fx._replay.sampling import AbstractSampling, SampledWindows, uniform
+from lerax_fx.agents.protocols import check_pair
 from lerax_fx.agents.unroll import check_has_memory
 from lerax_fx.data import Rollout, Transitions, split_time_axis
 from lerax_fx.errors import HyperparameterError, WiringError, format_error
@@ -410,7 +411,8 @@ class BurnIn(Transform[Transitions, Transitions]):
 
         def burnt_in(window: Transitions, key: Key) -> Tree:
             first = jax.tree.map(lambda x: x[: self.steps], (window.observation, window.resets))
-            memory, _ = agent.unroll(window.memory, *first, key)
+            unrolled = agent.unroll(window.memory, *first, key)
+            memory, _ = check_pair("burn_in: agent: unroll", unrolled)
             over = window.done[self.steps - 1]
             return jax.tree.map(lambda a, b: jnp.where(over, a, b), agent.initial_memory(), memory)
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lerax_fx._core.arguments import check_count, suggest_keywords
+from lerax_fx._core.arguments import check_count, check_counts, check_flag, suggest_keywords
 from lerax_fx.agents.encoding import (
     ACTOR_GAIN,
     CRITIC_GAIN,
@@ -223,6 +223,8 @@ def cnn_actor_critic(
     observations, critics = actor_and_critic_entries(where, observations, actor_sees, critic_sees)
     policy = policy_for(actions, squash=squash, log_std=log_std, where=where)
     width = check_count(f"{where}: width", width)
+    channels = check_counts(f"{where}: channels", channels)
+    shared = check_flag(f"{where}: shared", shared)
     torso_key, actor_key, critic_key = jax.random.split(key, 3)
     if not any(map(has_images, (observations, critics or observations))):
         image_encoding(where, observations)  # which says so
@@ -338,7 +340,8 @@ def actor_critic(
 
     **Raises:** as these do, and `HyperparameterError` for an unknown memory.
     """
-    if memory is not None and memory not in _MEMORIES:
+    asked: Any = memory
+    if asked is not None and not (isinstance(asked, str) and asked in _MEMORIES):
         raise _unknown_memory(memory)
     spaces = spaces_of(env)
     options: dict[str, Any] = {"squash": squash, "log_std": log_std, "action_mask": action_mask}

@@ -19,6 +19,7 @@ from lerax_fx.agents.protocols import (
     check_agent_family,
     check_distribution,
     check_output,
+    check_pair,
     check_q_values,
 )
 from lerax_fx.envs.env import Env
@@ -68,7 +69,7 @@ def check_actor_critic(where: str, agent: Any, env: Env) -> None:
     memory = jax.eval_shape(agent.initial_memory)
 
     def step(memory: Tree, observation: Tree, key: Key) -> tuple[Any, ...]:
-        memory, output = _pair(f"{where}: step", agent.step(memory, observation, key))
+        memory, output = check_pair(f"{where}: step", agent.step(memory, observation, key))
         _check_one_output(f"{where}: step", output, env)
         action = output.distribution.sample(seed=key)
         return memory, output.value, action, output.distribution.log_prob(action)
@@ -119,8 +120,9 @@ def check_agent(agent: Any, env: Any, *, key: Key | None = None) -> None:
         # From a memory that is not the initial one, which an unroll must not ignore.
         first = jax.tree.map(lambda x: x[0], observations)
         memory = agent.step(agent.initial_memory(), first, key)[0]
-        unrolled = _pair(f"{where}: agent: unroll", agent.unroll(memory, observations, resets, key))
-        return _repeated_step(agent, memory, observations, resets, key), unrolled
+        unrolled = agent.unroll(memory, observations, resets, key)
+        stepped = _repeated_step(agent, memory, observations, resets, key)
+        return stepped, check_pair(f"{where}: agent: unroll", unrolled)
 
     called = f"{where}: agent: unroll", agent, env, observations
     stepped, unrolled = _traced(called, run, observations, run_key)
@@ -160,21 +162,6 @@ def _repeated_step(
         memory, output = agent.step(memory, observation, jax.random.fold_in(key, t))
         outputs.append(output)
     return memory, jax.tree.map(lambda *xs: jnp.stack(xs), *outputs)
-
-
-def _pair(where: str, result: Any) -> tuple[Any, Any]:
-    """`(memory, output)`, checked."""
-    if not isinstance(result, tuple) or len(cast("tuple[Any, ...]", result)) != 2:
-        number = f" of {len(cast('tuple[Any, ...]', result))}" if isinstance(result, tuple) else ""
-        raise WiringError(
-            format_error(
-                where,
-                wanted="(memory, Output)",
-                got=f"a {type(result).__name__}{number}",
-                fix="Return the memory after it, and fx.agents.Output(distribution, value).",
-            )
-        )
-    return cast("tuple[Any, Any]", result)
 
 
 def _check_one_output(where: str, output: Any, env: Env) -> None:

@@ -84,8 +84,8 @@ def select_entries(where: str, observations: Space, names: str | tuple[str, ...]
     """
     if names is None:
         return observations
-    names = (names,) if isinstance(names, str) else tuple(names)
-    if not names:
+    given: Any = (names,) if isinstance(names, str) else names
+    if not (isinstance(given, tuple | list) and given):
         raise HyperparameterError(
             format_error(
                 where,
@@ -94,8 +94,8 @@ def select_entries(where: str, observations: Space, names: str | tuple[str, ...]
                 fix="Name what is to be seen.",
             )
         )
-    _check_known(where, _entries(where, observations), names)
-    return _selected(observations, names)
+    _check_known(where, _entries(where, observations), tuple(given))
+    return _selected(observations, tuple(given))
 
 
 def actor_and_critic_entries(
@@ -140,7 +140,7 @@ def _entries(where: str, observations: Space) -> dict[str, Space]:
 
 def _check_known(where: str, entries: dict[str, Space], names: tuple[Any, ...]) -> None:
     for name in names:
-        if name not in entries:
+        if not isinstance(name, str) or name not in entries:
             raise WiringError(
                 format_error(
                     where,

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lerax_fx._core.arguments import check_count
+from lerax_fx._core.arguments import check_count, check_counts
+from lerax_fx._core.calls import takes_one_argument
 from lerax_fx.errors import HyperparameterError, WiringError, format_error
 from lerax_fx.typing import Flag, Key, Scalar
 
@@ -46,11 +47,12 @@ def activation_function(where: str, activation: Activation) -> Callable[[Array],
 
     **Raises:** `HyperparameterError` for an unknown name.
     """
-    if callable(activation):
+    if callable(activation) and takes_one_argument(activation):
         return activation
-    if activation in ACTIVATIONS:
-        return ACTIVATIONS[activation]
-    near = difflib.get_close_matches(activation.lower(), ACTIVATIONS, n=1)
+    name: Any = activation
+    if isinstance(name, str) and name in ACTIVATIONS:
+        return ACTIVATIONS[name]
+    near = difflib.get_close_matches(str(name).lower(), ACTIVATIONS, n=1)
     raise HyperparameterError(
         format_error(
             f"{where}: activation",
@@ -175,7 +177,7 @@ class MLP(eqx.Module):
         layer_norm: bool = False,
     ):
         activation_function("MLP", activation)
-        sizes = [check_count(f"MLP: sizes[{i}]", size) for i, size in enumerate(sizes)]
+        sizes = check_counts("MLP: sizes", sizes)
         count = check_count("MLP: layers", len(sizes) - 1)
         gains = [hidden_gain] * (count - 1) + [last_gain]
         self.layers = tuple(map(Linear, orthogonal_layers(key, sizes, gains)))

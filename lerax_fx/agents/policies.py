@@ -11,9 +11,10 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from lerax_fx._core.arguments import check_flag, check_number, check_one_number
 from lerax_fx.errors import WiringError, format_error
 from lerax_fx.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
-from lerax_fx.typing import Key, Scalar
+from lerax_fx.typing import Interval, Key, Scalar
 
 
 class AbstractPolicy(eqx.Module):
@@ -450,6 +451,9 @@ def policy_for(
     **Raises:** `WiringError` for a space without a policy, and if `squash` is asked of one
     that is not a `Box` of floats with known, finite bounds.
     """
+    squash = check_flag(f"{where}: squash", squash)
+    log_std = check_number(f"{where}: log_std", log_std, Interval())
+    check_one_number(f"{where}: log_std", log_std)
     if isinstance(space, Box) and np.issubdtype(space.dtype, np.floating):
         if not squash:
             return GaussianPolicy(space.shape, log_std)

@@ -297,6 +297,24 @@ def check_output(where: str, output: Any, family: type) -> None:
         raise _misfit(where, got, (family,))
 
 
+def check_pair(where: str, result: Any) -> tuple[Any, Any]:
+    """What an agent's `step` or `unroll` gave.
+
+    **Raises:** `WiringError` unless that is a pair, `(memory, output)`.
+    """
+    if not isinstance(result, tuple) or len(cast("tuple[Any, ...]", result)) != 2:
+        number = f" of {len(cast('tuple[Any, ...]', result))}" if isinstance(result, tuple) else ""
+        raise WiringError(
+            format_error(
+                where,
+                wanted="(memory, Output)",
+                got=f"a {type(result).__name__}{number}",
+                fix="Return the memory after it, and fx.agents.Output(distribution, value).",
+            )
+        )
+    return cast("tuple[Any, Any]", result)
+
+
 def check_q_values(where: str, output: Any, axes: tuple[int, ...]) -> None:
     """Check the Q-values of steps that have these axes.
 

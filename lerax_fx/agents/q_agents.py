@@ -6,6 +6,7 @@ from typing import Any, final
 
 import equinox as eqx
 import jax
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from lerax_fx._core.arguments import check_count, check_counts, check_flag, suggest_keywords
@@ -253,7 +254,9 @@ def categorical_q_agent(
     """
     where = "categorical_q_agent"
     num_atoms = check_count(f"{where}: num_atoms", num_atoms, at_least=2)
-    if not -math.inf < low < high < math.inf:
+    ends: tuple[Any, Any] = low, high
+    numbers = all(isinstance(end, int | float | np.number) for end in ends)
+    if not (numbers and -math.inf < low < high < math.inf):
         raise HyperparameterError(
             format_error(
                 f"{where}: low",

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from lerax_fx.agents.protocols import step_keys
+from lerax_fx.agents.protocols import check_pair, step_keys
 from lerax_fx.errors import WiringError, format_error
 from lerax_fx.typing import Key, Tree
 
@@ -73,7 +73,8 @@ def unroll_batch(
     check_has_memory(f"{where}: data", memory)
 
     def unroll(memory: Tree, observations: Tree, resets: Array, key: Key) -> Any:
-        outputs = agent.unroll(memory, observations, resets, key)[1]
+        unrolled = agent.unroll(memory, observations, resets, key)
+        outputs = check_pair(f"{where}: agent: unroll", unrolled)[1]
         _check_time(where, outputs, resets.shape[0])
         return outputs
 
@@ -93,7 +94,8 @@ def _as_one_trajectory(
     minibatches of 128 steps, 33 against 54 with 2048 (CartPole, 64-64 tanh networks).
     """
     rows, resets = jax.tree.map(lambda x: jax.lax.collapse(x, 0, len(axes)), (observation, resets))
-    _, outputs = agent.unroll(agent.initial_memory(), rows, resets, key)
+    unrolled = agent.unroll(agent.initial_memory(), rows, resets, key)
+    outputs = check_pair(f"{where}: agent: unroll", unrolled)[1]
     _check_time(where, outputs, resets.shape[0])
     return jax.tree.map(lambda x: x.reshape(*axes, *x.shape[1:]), outputs)
 

@@ -152,7 +152,8 @@ def _vector(env: Env) -> Box:
 
 
 def _checked(wanted: Any, size: int) -> tuple[int, ...]:
-    indices: tuple[Any, ...] = tuple(wanted) if isinstance(wanted, Iterable) else (None,)
+    several = isinstance(wanted, Iterable) and getattr(wanted, "ndim", 1) > 0
+    indices: tuple[Any, ...] = tuple(wanted) if several else (None,)
     whole = all(isinstance(i, int | np.integer) and not isinstance(i, bool) for i in indices)
     if whole and indices and len(set(indices)) == len(indices) and set(indices) <= set(range(size)):
         return tuple(map(int, indices))

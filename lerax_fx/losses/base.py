@@ -10,11 +10,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lerax_fx._core.arguments import bind_hyperparameters, unchecked
+from lerax_fx._core.arguments import (
+    bind_hyperparameters,
+    check_number,
+    check_one_number,
+    unchecked,
+)
 from lerax_fx._core.arrays import written
-from lerax_fx._core.schedules import ScalarOrSchedule, as_schedule, scaled
+from lerax_fx._core.schedules import ScalarOrSchedule, scaled
 from lerax_fx.errors import WiringError, format_error
-from lerax_fx.typing import Key, Metrics, Scalar, Tree
+from lerax_fx.typing import Interval, Key, Metrics, Scalar, Tree
 
 D_contra = TypeVar("D_contra", contravariant=True)
 Data = TypeVar("Data")
@@ -100,6 +105,11 @@ class Loss(eqx.Module, Generic[D_contra]):
             parts.append(f"{factor}{term.name}({settings})")
         return " + ".join(parts).replace("+ -", "- ")
 
+    @property
+    def names(self) -> str:
+        """The names of its terms, for errors: where it is traced, its numbers are not known."""
+        return " + ".join(f"{term.name}()" for term in self.terms)
+
     def __call__(self, agent: Tree, data: D_contra, key: Key) -> tuple[Scalar, Metrics]:
         """The loss of an agent on data, and its metrics."""
         output = self.evaluate(agent, data, key)
@@ -123,6 +133,7 @@ class Loss(eqx.Module, Generic[D_contra]):
             value = term.function(evaluated[term.evaluate], data, **term.hyperparameters)
             value, extra, priority = _three(value)
             _check_scalar(term.name, value)
+            check_one_number(f"loss: weight of {term.name!r}", weight)
             total = total + weight * value
             metrics = _with(metrics, {term.name: value, **extra})
             priorities += [] if priority is None else [priority]
@@ -137,9 +148,7 @@ class Loss(eqx.Module, Generic[D_contra]):
     def __mul__(self, weight: ScalarOrSchedule) -> "Loss[D_contra]":
         if isinstance(weight, Loss):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
             return NotImplemented
-        # An int would be structure; a weight is a number to be traced.
-        weight = float(weight) if isinstance(weight, int) else weight
-        weight = as_schedule(weight) if callable(weight) else weight
+        weight = check_number("loss: weight", weight, Interval(), schedule=True)
         return Loss(self.terms, tuple(scaled(weight, own) for own in self.weights))
 
     __rmul__ = __mul__
@@ -213,6 +222,11 @@ class FunctionLoss(eqx.Module, Generic[D_contra]):
     def formula(self) -> str:
         """The function's name, with brackets."""
         return f"{getattr(self.function, '__name__', type(self.function).__name__)}()"
+
+    @property
+    def names(self) -> str:
+        """As a sum of terms has them: it is its only one."""
+        return self.formula
 
     def __call__(self, agent: Tree, data: D_contra, key: Key) -> tuple[Scalar, Metrics]:
         """The loss of an agent on data, and its metrics."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import rlax
 from jaxtyping import Array, Float
 
-from lerax_fx._core.arguments import check_number, declared_intervals, suggest_keywords
+from lerax_fx._core.arguments import check_flag, check_number, declared_intervals, suggest_keywords
 from lerax_fx.agents.protocols import (
     ActorCritic,
     check_agent_family,
@@ -183,6 +183,7 @@ def ppo_loss(
     entropy_weight = check_number(
         "ppo_loss: entropy_weight", entropy_weight, intervals["entropy_weight"], schedule=True
     )
+    clip_value = check_flag("ppo_loss: clip_value", clip_value)
     return (
         clipped_surrogate(clip=clip)
         + value_weight * value_loss(clip=clip if clip_value else None)

@@ -8,7 +8,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lerax_fx._core.arguments import check_count, check_flag, check_number, suggest_keywords
+from lerax_fx._core.arguments import (
+    check_count,
+    check_flag,
+    check_number,
+    check_one_number,
+    suggest_keywords,
+)
 from lerax_fx.agents.encoding import ACTOR_GAIN, CRITIC_GAIN, AnyEncoding, torso_for
 from lerax_fx.agents.networks import (
     GRU,
@@ -334,6 +340,7 @@ def cde_actor_critic(
         for name, value in (("width", width), ("channels", channels), ("hidden", hidden))
     )
     gain = check_number(f"{where}: gain", gain, Interval(0.0, open_low=True))
+    check_one_number(f"{where}: gain", gain)
     torso_key, start_key, field_key, actor_key, critic_key = jax.random.split(key, 5)
     encoding, torso = torso_for(where, observations, channels, 1, "identity", torso_key)
     torso = eqx.tree_at(_last_weight, torso, replace_fn=lambda weight: gain * weight)

@@ -1,5 +1,6 @@
 """Solvers of one interval: explicit Runge-Kutta methods, and what to do on failure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, final
 
@@ -305,11 +306,11 @@ def method(
     solver = _solver(where, solver)
     if controller is not None:
         _check_kind(f"{where}: controller", controller, diffrax.AbstractStepSizeController)
-    if adjoint not in ("store", "recompute"):
+    if not _is_among(adjoint, ("store", "recompute")):
         _check_kind(
             f"{where}: adjoint", adjoint, diffrax.AbstractAdjoint, "'store', 'recompute' or "
         )
-    if on_failure not in OUTCOMES:
+    if not _is_among(on_failure, OUTCOMES):
         _refuse(f"{where}: on_failure", f"one of {', '.join(map(repr, OUTCOMES))}", on_failure)
     return Method(
         solver,
@@ -334,14 +335,19 @@ def check_interval(equation: AbstractEquation, control: Any, key: Any) -> None:
         _refuse("nde_solve: key", "a random key, for an SDE", key)
 
 
+def _is_among(value: Any, names: Iterable[str]) -> bool:
+    """Whether it is one of these names; an array compares with each number in it."""
+    return isinstance(value, str) and value in names
+
+
 def _solver(where: str, solver: Any) -> Any:
     import diffrax
 
-    if solver == "rk4":
+    if _is_among(solver, ("rk4",)):
         from lerax_fx.nde.diffrax_solvers import RK4
 
         return RK4()
-    if isinstance(solver, str) and solver in SOLVERS:
+    if _is_among(solver, SOLVERS):
         return getattr(diffrax, SOLVERS[solver])()
     names = ", ".join(map(repr, (*SOLVERS, "rk4")))
     _check_kind(f"{where}: solver", solver, diffrax.AbstractSolver, f"one of {names}, or ")

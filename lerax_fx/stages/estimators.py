@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, ScalarLike
 
 from lerax_fx._core.arguments import check_count
 from lerax_fx._core.lift import transform
+from lerax_fx.agents.protocols import check_pair
 from lerax_fx.agents.unroll import agent_key, next_outputs, split_keys
 from lerax_fx.data import Estimates, Rollout, Targets, discounts
 from lerax_fx.errors import HyperparameterError, format_error
@@ -285,7 +286,8 @@ def _unroll(
 ) -> tuple[Float[Array, " time"], Float[Array, " time"]]:
     """The value of each observation, and the one after it; at the end, of what follows."""
     steps = trajectory.observation, trajectory.resets
-    memory, output = agent.unroll(trajectory.memory, *steps, key)
+    unrolled = agent.unroll(trajectory.memory, *steps, key)
+    memory, output = check_pair("recompute_values: agent: unroll", unrolled)
     last = jax.tree.map(lambda x: x[-1], trajectory.next_observation)
     after = agent.step(memory, last, agent_key(key))[1].value
     return output.value, jnp.append(output.value[1:], after)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any, Final, TypeVar, final
@@ -14,6 +15,7 @@ from jaxtyping import ArrayLike, ScalarLike
 
 from lerax_fx._core.arguments import check_count, check_number, declared_intervals, suggest_keywords
 from lerax_fx._core.arrays import written
+from lerax_fx._core.calls import check_call
 from lerax_fx._core.schedules import EvaluatesSchedules, Schedule
 from lerax_fx._core.transform import Shapes, Step, Transform
 from lerax_fx.agents.packing import replace_part, select_trained
@@ -276,9 +278,11 @@ def optimizer(
     - `args`, `kwargs`: what to call it with: numbers, schedules, other `optimizer`s. Ints, bools
       and functions are structure. A schedule counts gradient steps, as in Optax.
 
-    **Raises:** `WiringError` if `function` cannot be called.
+    **Raises:** `WiringError` if `function` cannot be called, `HyperparameterError` if not with
+    these arguments.
     """
     if callable(function) and not isinstance(function, optax.GradientTransformation):
+        check_call("optimizer", function, args, kwargs)
         return Optimizer(function, args, kwargs)
     raise WiringError(
         format_error(
@@ -337,7 +341,7 @@ class Minimize(Transform[D, D]):
                 format_error(
                     "minimize: loss",
                     wanted="a loss that depends on the arrays that are trained",
-                    got=f"{self.loss.formula}, which has no gradient with respect to them",
+                    got=f"{self.loss.names}, which has no gradient with respect to them",
                     fix="Compute it of the agent's outputs without stop_gradient, or name the "
                     "`part` that it depends on.",
                 )
@@ -405,12 +409,14 @@ def _at(agent: Any, path: str) -> Any:
     """The part of an agent at a path of fields, such as `"model/field"`."""
     part = agent
     for name in path.split("/"):
-        if not hasattr(part, name):
+        method = isinstance(part, eqx.Module) and callable(getattr(type(part), name, None))
+        if method or not hasattr(part, name):
             raise WiringError(
                 format_error(
                     "minimize: part",
                     wanted=f"a field of the agent, or a path of fields: {path!r}",
-                    got=f"a {type(part).__name__} without {name!r}",
+                    got=f"a {type(part).__name__} "
+                    + (f"with a method {name!r}" if method else f"without {name!r}"),
                     fix="Name a field that the agent has.",
                 )
             )
@@ -480,4 +486,28 @@ def minimize(
                 fix="Pass for instance fx.optimizer(optax.adam, 3e-4).",
             )
         )
-    return Minimize(checked, optimizer, (part,) if isinstance(part, str) else part)
+    return Minimize(checked, optimizer, _checked_part(part))
+
+
+def _checked_part(part: Any) -> tuple[str, ...]:
+    paths: Any = (part,) if isinstance(part, str) else part
+    if isinstance(paths, tuple | list) and all(isinstance(path, str) for path in paths):
+        nested = [
+            (one, other)
+            for one, other in itertools.permutations(paths, 2)
+            if f"{other}/".startswith(f"{one}/")
+        ]
+        if not nested:
+            return tuple(paths)
+        one, other = nested[0]
+        got = f"{one!r} twice" if one == other else f"{other!r}, which is in {one!r}"
+    else:
+        got = f"{part!r}"
+    raise WiringError(
+        format_error(
+            "minimize: part",
+            wanted="a field of the agent, a path of fields, or a tuple of these, each once",
+            got=got,
+            fix='Pass for instance part="critic", or part=("actor", "critic").',
+        )
+    )

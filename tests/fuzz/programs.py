@@ -107,6 +107,12 @@ AGENTS: list[Choice] = [
 ]
 
 
+def agent_for(random: random.Random, env: Any) -> Any:
+    """Of any constructor, most often for this environment."""
+    env = environment(random) if random.random() < 0.1 else env
+    return random.choice(AGENTS)(random)(env, key=KEY)
+
+
 class Faulty(eqx.Module):
     """An agent around another, wrong in one way."""
 

@@ -226,6 +226,16 @@ def test_the_importance_may_follow_the_steps():
         np.testing.assert_allclose(*(d.weight for d in draws), rtol=1e-6)
 
 
+def test_the_exponent_and_epsilon_may_follow_the_steps():
+    """Priorities are raised with the values at the steps that are stored when they are set."""
+    exponent, epsilon = optax.linear_schedule(0.2, 0.8, 12), optax.linear_schedule(0.1, 0.4, 12)
+    places, errors = jnp.arange(12), jnp.linspace(0.1, 3.0, 12)
+    scheduled = fx.prioritized(exponent=exponent, epsilon=epsilon)
+    _, state = stored(scheduled, 6, 1)
+    state = scheduled.update_priorities(state, places[None], errors[None])
+    np.testing.assert_allclose(state.tree.at(places), (errors + 0.4) ** 0.8, rtol=1e-5)
+
+
 def test_the_count_of_steps_stays_at_the_largest_number():
     ring, state = stored(SAMPLING, 3, 1)
     largest = np.iinfo(np.int32).max

@@ -9,29 +9,15 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
-from jaxtyping import TypeCheckError
 
 import lerax_fx as fx
 from lerax_fx.loops import anakin
 from recipes import dqn, ppo
 
-KEY = jax.random.key(0)
-ENV = fx.make("CartPole-v1")
+from .programs import AGENT, ENV, KEY, check_told, collect, compiled, learn, train
+
 ACROBOT = fx.make("Acrobot-v1")
-AGENT = fx.actor_critic(ENV, key=KEY)
 PENDULUM_AGENT = fx.actor_critic("Pendulum-v1", key=KEY)
-
-
-def collect(env=ENV, num_envs=2, num_steps=4):
-    return fx.rollout(env, num_envs=num_envs, num_steps=num_steps)
-
-
-def learn():
-    return fx.minimize(fx.ppo_loss(), optax.sgd(1e-2))
-
-
-def train(*stages, agent=AGENT, key=KEY):
-    return fx.anakin_loop(fx.chain(*stages), 1)(agent, key)
 
 
 class Wrapped(eqx.Module):
@@ -722,23 +708,9 @@ SEEN_BY_TYPE_CHECKERS = {
 }
 
 
-def compiled(caplog):
-    """Whether XLA was asked to compile a training program."""
-    programs = ("jit(_train)", "jit(_resume)")
-    return any(f"XLA compilation of {name}" in m for name in programs for m in caplog.messages)
-
-
 @pytest.mark.parametrize("name", list(WRONG))
 def test_a_wrong_program_is_told_so(name, caplog):
-    program, error, message = WRONG[name]
-    with jax.log_compiles(), pytest.raises((error, TypeCheckError)) as raised:
-        program()
-    # The type checkers, where they are on, see an argument of the wrong type first.
-    if not isinstance(raised.value, TypeCheckError):
-        assert re.search(message, str(raised.value), re.DOTALL)
-    else:
-        assert name in SEEN_BY_TYPE_CHECKERS
-    assert not compiled(caplog)
+    check_told(*WRONG[name], caplog, seen_by_type_checkers=name in SEEN_BY_TYPE_CHECKERS)
 
 
 def test_a_bug_in_an_agent_shows_its_own_traceback():
