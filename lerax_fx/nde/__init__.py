@@ -6,6 +6,7 @@ diffrax is imported when an equation is first solved, not before.
 from lerax_fx.nde.agents import (
     CDEActorCritic,
     CDEMemory,
+    CDENetwork,
     ODEActorCritic,
     cde_actor_critic,
     linear_cde_actor_critic,
@@ -23,6 +24,7 @@ __all__ = [
     "SDE",
     "CDEActorCritic",
     "CDEMemory",
+    "CDENetwork",
     "Dynamics",
     "Intervals",
     "LinearCDE",

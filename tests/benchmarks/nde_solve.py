@@ -105,7 +105,8 @@ def acting(window: int) -> dict[str, Callable[..., Any]]:
     solving the window again, as Lerax did.
     """
     spaces = fx.spaces.Box(-1.0, 1.0, (4,)), fx.spaces.Discrete(2)
-    agent = fx.nde.cde_actor_critic(spaces, key=KEY, width=LATENT, hidden=HIDDEN)
+    agent = fx.nde.cde_actor_critic(spaces, key=KEY, width=LATENT, hidden=HIDDEN, shared=True)
+    (network,) = agent.networks
     history = jax.random.uniform(KEY, (ENVS, window, 4))
     never = jnp.zeros(window, bool)
 
@@ -122,19 +123,19 @@ def acting(window: int) -> dict[str, Callable[..., Any]]:
     @jax.jit
     def again(agent: Any, history: Any) -> Any:
         def one(history: Any) -> Any:
-            controls = jax.vmap(lambda x: agent.torso(agent.encoding(x)))(history)
+            controls = jax.vmap(lambda x: network.torso(network.encoding(x)))(history)
             times = jnp.arange(float(window))
             path = diffrax.LinearInterpolation(
                 times, jnp.concatenate([times[:, None], controls], axis=1)
             )
-            term = diffrax.ControlTerm(lambda t, y, args: agent.field(t, y), path).to_ode()
+            term = diffrax.ControlTerm(lambda t, y, args: network.field(t, y), path).to_ode()
             state = diffrax.diffeqsolve(
                 term,
                 diffrax.Tsit5(),
                 times[0],
                 times[-1],
                 None,
-                agent.start(controls[0]),
+                network.start(controls[0]),
                 stepsize_controller=diffrax.PIDController(rtol=1e-3, atol=1e-6),
                 max_steps=None,
                 adjoint=diffrax.ForwardMode(),

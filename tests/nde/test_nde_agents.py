@@ -83,14 +83,16 @@ def test_the_ode_flows_and_jumps():
     assert values(agent, observations)[-1] == pytest.approx(float(wanted), abs=1e-4)
 
 
-def test_the_cde_is_that_of_diffrax_over_the_whole_path():
-    agent = make("cde", channels=2, solver="rk4", steps=8)
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_cde_is_that_of_diffrax_over_the_whole_path(shared):
+    agent = make("cde", channels=2, solver="rk4", steps=8, shared=shared)
+    network = agent.networks[-1]
     observations = timed([0.0, 0.4, 1.3, 0.8])
     got = values(agent, observations)[-1]
-    features = jax.vmap(lambda x: agent.torso(agent.encoding(x)))(observations.value)
+    features = jax.vmap(lambda x: network.torso(network.encoding(x)))(observations.value)
     times = jnp.cumsum(observations.dt)
     path = diffrax.LinearInterpolation(times, jnp.concatenate([times[:, None], features], axis=1))
-    term = diffrax.ControlTerm(lambda t, y, args: agent.field(t, y), path).to_ode()
+    term = diffrax.ControlTerm(lambda t, y, args: network.field(t, y), path).to_ode()
     controller = diffrax.PIDController(rtol=1e-6, atol=1e-7, jump_ts=times)
     state = diffrax.diffeqsolve(
         term,
@@ -98,10 +100,32 @@ def test_the_cde_is_that_of_diffrax_over_the_whole_path():
         times[0],
         times[-1],
         None,
-        agent.start(features[0]),
+        network.start(features[0]),
         stepsize_controller=controller,
     ).ys[0]
     assert got == pytest.approx(float(agent.critic(state)[0]), abs=1e-4)
+
+
+def test_policy_and_value_have_a_hidden_state_each_unless_shared():
+    def slopes(shared, output):
+        agent = make("cde", shared=shared)
+        observations, resets = timed([0.0, 0.4]), jnp.zeros(2, bool)
+
+        def last(agent):
+            return output(agent.unroll(agent.initial_memory(), observations, resets, KEY)[1])
+
+        leaves = [jax.tree.leaves(network.field) for network in jax.grad(last)(agent).networks]
+        return [any(np.any(np.asarray(leaf)) for leaf in field) for field in leaves]
+
+    def value(output):
+        return output.value[-1]
+
+    def entropy(output):
+        return output.distribution.entropy()[-1]
+
+    assert slopes(True, value) == slopes(True, entropy) == [True]
+    assert slopes(False, value) == [False, True]
+    assert slopes(False, entropy) == [True, False]
 
 
 def test_the_gru_ode_follows_its_equation_and_stays_bounded():
@@ -153,7 +177,8 @@ def test_any_way_of_solving_gives_about_the_same(name, options):
     agent = make(name, **options)
     np.testing.assert_allclose(values(agent, observations), wanted, atol=2e-3)
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(agent))
-    hash(agent.method)
+    for solved in getattr(agent, "networks", [agent]):
+        hash(solved.method)
 
 
 @pytest.mark.slow
