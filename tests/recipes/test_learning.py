@@ -131,7 +131,6 @@ def test_planning_on_a_learnt_model_solves_pendulum():
 )
 def test_a_memory_makes_up_for_hidden_velocities(cell, total_steps):
     env = nde_ppo.task("CartPole-v1")
-    # The neural CDE has one seed in five below 450 (docs/learning.md).
     returns = evaluated(nde_ppo, env, mask_velocities=False, cell=cell, total_steps=total_steps)
     assert reaches(450.0, returns)
 
