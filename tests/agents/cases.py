@@ -42,7 +42,8 @@ def make_agent(name, key=KEY):
             spaces, key=key, width=8, hidden=4, vector_field=vector_field, squash=name == "ode-gru"
         )
     if name.startswith("cde"):
-        return cde_actor_critic(spaces, key=key, width=8, channels=3, hidden=4)
+        # Observations here jump, for which the default gain is too large: it amplifies rounding.
+        return cde_actor_critic(spaces, key=key, width=8, channels=3, hidden=4, gain=1.0)
     memory = "gru" if name.startswith("gru") else None
     return actor_critic(spaces, key=key, width=8, memory=memory, squash=name == "mlp-squashed")
 
