@@ -23,7 +23,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if "lerax_fx" in sys.modules:
         raise pytest.UsageError("lerax_fx was imported before the type checks were chosen")
     os.environ[VARIABLE] = config.getoption("--typecheck")
-    if "slow" not in config.getoption("markexpr").replace("not slow", ""):
+    slow = "slow" in config.getoption("markexpr").replace("not slow", "")
+    if slow:
+        # What trains for long keeps its one thread busy, and pytest-xdist has a worker for each
+        # core; with XLA's two on two cores a run of PPO over five seeds once stood still for good.
+        os.environ.setdefault("NPROC", "1")
+    else:
         # Most of the time goes into compiling, and half of that into optimising what then runs
         # for a moment. What trains for long is compiled as for users.
         os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
